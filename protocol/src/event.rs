@@ -1,0 +1,184 @@
+//! What happened on a host, in order, kept until the coordinator has stored it.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::health::{Component, Reason, Severity};
+use crate::ids::{BootId, Generation, Seq, StreamId};
+use crate::time::{Boottime, Millis, WallTime};
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Position in the node's stream; rises by one, over restarts too.
+    pub seq: Seq,
+    /// In which boot.
+    pub boot_id: BootId,
+    /// When, on that boot's clock.
+    pub at: Boottime,
+    /// When, for people.
+    pub wall: WallTime,
+    /// About what.
+    pub component: Component,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// Kinds of events. A new kind is a new version for readers: they must keep what they do not know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// The agent began.
+    AgentStarted {
+        /// Its version.
+        version: String,
+        /// True when this is a new boot of the host.
+        new_boot: bool,
+    },
+    /// The agent ends on request.
+    AgentStopping {
+        /// Why.
+        reason: String,
+    },
+    /// A service or work stopped running, or stopped answering.
+    Down {
+        /// How that was noticed and what was seen: `exited with status 1`, `http probe: connection
+        /// refused`.
+        cause: String,
+    },
+    /// It works again.
+    Up {
+        /// For how long it did not.
+        after: Millis,
+    },
+    /// Something was done.
+    Action(ActionRecord),
+    /// A condition began.
+    ConditionRaised {
+        /// What.
+        reason: Reason,
+        /// How much it matters.
+        severity: Severity,
+        /// One sentence.
+        message: String,
+        /// What was measured.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        evidence: BTreeMap<String, String>,
+    },
+    /// A condition ended.
+    ConditionCleared {
+        /// What.
+        reason: Reason,
+        /// How long it stood.
+        after: Millis,
+        /// The evidence that ended it, or who did.
+        because: String,
+    },
+    /// Exclusive work lost its lease.
+    LeaseLost {
+        /// Under which grant.
+        generation: Generation,
+    },
+    /// The configuration was read again.
+    ConfigReloaded,
+    /// The configuration on disk was refused; the old one stays in force.
+    ConfigRefused {
+        /// The whole message: file, line, key, remedy.
+        error: String,
+    },
+    /// A message to this host was refused.
+    MessageRefused {
+        /// Which and why.
+        error: String,
+    },
+    /// The spool was full: these events are gone.
+    Dropped {
+        /// The first one.
+        first: Seq,
+        /// The last one.
+        last: Seq,
+    },
+}
+
+/// One action with everything that a reader needs to judge it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionRecord {
+    /// What was done.
+    pub verb: Verb,
+    /// Why.
+    pub cause: String,
+    /// The program or the bus call, as it was made.
+    pub command: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub took: Millis,
+    /// Which restart this was within the budget, and the budget; absent for what no budget limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetUse>,
+}
+
+/// How much of a budget is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetUse {
+    /// Uses within the window, this one included.
+    pub used: u32,
+    /// Uses that the window allows.
+    pub of: u32,
+    /// The window.
+    pub window: Millis,
+}
+
+/// What the agent can do to a service or work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    /// Begin it.
+    Start,
+    /// End what is left of it and begin it again.
+    Restart,
+    /// Ask it to end, and see that it did.
+    Stop,
+    /// Stop it, kill what is left, and prove that nothing runs; keep it out.
+    Fence,
+    /// Let a fenced one back.
+    Unfence,
+}
+
+impl core::fmt::Display for Verb {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.pad(match self {
+            Verb::Start => "start",
+            Verb::Restart => "restart",
+            Verb::Stop => "stop",
+            Verb::Fence => "fence",
+            Verb::Unfence => "unfence",
+        })
+    }
+}
+
+/// How an action ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// As wanted, and seen to be so.
+    Done,
+    /// Not as wanted; the text says what was seen.
+    Failed(String),
+    /// No answer within the deadline: nobody knows.
+    TimedOut,
+    /// The agent ended in between: nobody knows.
+    Interrupted,
+}
+
+/// Events on their way, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventBatch {
+    /// The life of the spool that numbers them.
+    pub stream: StreamId,
+    /// Rising by one.
+    pub events: Vec<Event>,
+}
