@@ -27,7 +27,8 @@ pub struct Event {
     pub kind: EventKind,
 }
 
-/// Kinds of events. A new kind is a new version for readers: they must keep what they do not know.
+/// Kinds of events. A reader refuses a batch with a kind that it does not know, and the writer keeps it
+/// until a newer reader stores it: so coordinators are upgraded before agents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
