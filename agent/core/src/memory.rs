@@ -1,0 +1,158 @@
+//! What the agent must know again after a restart or a reboot, as plain data.
+//!
+//! Stored as JSON by agent/host. Fields may be added with `#[serde(default)]`; anything else needs
+//! a new [`VERSION`].
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use nodemedic_protocol::event::Verb;
+use nodemedic_protocol::work::{Assigned, Assignment, Run, StopCause};
+use nodemedic_protocol::{
+    BootId, Boottime, Condition, Epoch, Generation, Now, ServiceName, WallTime, WorkName,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::effect::ActionId;
+use crate::unit::UnitKey;
+
+/// Version of the stored form.
+pub const VERSION: u32 = 1;
+
+/// Kept over restarts and reboots.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// See [`VERSION`].
+    pub version: u32,
+    /// The boot that wrote it; absent only in a fresh one.
+    pub boot_id: Option<BootId>,
+    /// The newest action that was begun.
+    pub last_action: ActionId,
+    /// Highest epoch obeyed.
+    pub epoch_seen: Epoch,
+    /// The assignment that was taken last.
+    pub assignment: Assignment,
+    /// Works that are known here.
+    pub works: Vec<WorkMemory>,
+    /// Uses of restart budgets that still count.
+    pub uses: Vec<Use>,
+    /// Actions that were begun and whose end was not recorded.
+    pub intents: Vec<Intent>,
+    /// Units that were started on the boot of `boot_id`: their next start is a restart.
+    pub started: Vec<Started>,
+    /// Services that are fenced, until a person lets them back.
+    pub fenced: Vec<Fenced>,
+    /// What was wrong.
+    pub conditions: Vec<Condition>,
+    /// Events dropped because the spool was full, ever.
+    pub dropped_events: u64,
+}
+
+impl Default for Memory {
+    /// Of an agent that never ran.
+    fn default() -> Memory {
+        Memory {
+            version: VERSION,
+            boot_id: None,
+            last_action: ActionId(0),
+            epoch_seen: Epoch(0),
+            assignment: Assignment::default(),
+            works: Vec::new(),
+            uses: Vec::new(),
+            intents: Vec::new(),
+            started: Vec::new(),
+            fenced: Vec::new(),
+            conditions: Vec::new(),
+            dropped_events: 0,
+        }
+    }
+}
+
+/// One work that is known here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkMemory {
+    /// Which.
+    pub work: WorkName,
+    /// As it is held now: the spec under which it may run, which the assignment may have replaced.
+    pub held: Assigned,
+    /// How it runs here, with everything in braces replaced; absent until it was made.
+    pub run: Option<Run>,
+    /// Set once this generation is on its way out, and why; it never runs again.
+    pub ending: Option<StopCause>,
+    /// When it must be over, on the clock of the boot that wrote this.
+    pub over_by: Option<Boottime>,
+    /// True once it is proved stopped.
+    pub stopped: bool,
+    /// One line for people.
+    pub detail: String,
+}
+
+/// One use of a restart budget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Use {
+    /// Whose.
+    pub unit: UnitKey,
+    /// On which boot.
+    pub boot_id: BootId,
+    /// When, on that boot's clock.
+    pub at: Boottime,
+    /// When, for people.
+    pub wall: WallTime,
+}
+
+/// An action that was begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Which.
+    pub action: ActionId,
+    /// On what.
+    pub unit: UnitKey,
+    /// What.
+    pub verb: Verb,
+    /// Why.
+    pub cause: String,
+    /// On which boot.
+    pub boot_id: BootId,
+    /// When.
+    pub at: Now,
+}
+
+/// A unit that was started on this boot (for work: under this generation).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Started {
+    /// Which.
+    pub unit: UnitKey,
+    /// Under which grant, for work.
+    pub generation: Option<Generation>,
+}
+
+/// A fenced service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fenced {
+    /// Which.
+    pub service: ServiceName,
+    /// Why.
+    pub cause: String,
+    /// False while it is not yet proved that nothing of it runs.
+    pub proved: bool,
+}
+
+/// Leases of this boot. A missing file, or one of another boot, means that every lease is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseMemory {
+    /// Of which boot.
+    pub boot_id: BootId,
+    /// Each work at most once.
+    pub leases: Vec<LeaseRecord>,
+}
+
+/// One lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRecord {
+    /// The work.
+    pub work: WorkName,
+    /// Under which grant.
+    pub generation: Generation,
+    /// When it ends.
+    pub deadline: Boottime,
+}

@@ -1,0 +1,682 @@
+//! Stories on virtual time: a small world that does what the agent asks, dies when told to, and is
+//! watched by checks that run at every step.
+
+mod ladder;
+mod lease;
+mod properties;
+mod session;
+mod works;
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use nodemedic_protocol::event::{Event, EventKind, Outcome, Verb};
+use nodemedic_protocol::inventory::{Capacity, Inventory};
+use nodemedic_protocol::message::{Command, CommandBody, LeaseAck, Message, Session};
+use nodemedic_protocol::sample::Sample;
+use nodemedic_protocol::work::{
+    Assigned, Assignment, Check, Desired, GrantRef, OnLeaseLoss, ProbeSpec, Run, Sharing, WorkSpec,
+    WorkState,
+};
+use nodemedic_protocol::{
+    BootId, Boottime, CommandId, Epoch, Generation, Millis, NodeId, Now, Revision, Seq,
+    ServiceName, SessionId, StreamId, WallTime, WorkName,
+};
+
+use crate::config::{RestartPolicy, Service, WhenSpent};
+use crate::effect::{Act, Watch};
+use crate::{
+    Agent, Config, DownCause, Effect, Facts, Input, LeaseMemory, Memory, Promise, Seen, Spooled,
+    ToNode, UnitKey, Verdict,
+};
+
+/// How long an action takes in this world.
+const ACT_TAKES: Millis = Millis(20);
+
+/// How something behaves here.
+#[derive(Clone, Debug)]
+pub(super) struct Thing {
+    /// Under which grant it runs; `None` when it does not.
+    pub runs: Option<Option<Generation>>,
+    pub why_not: DownCause,
+    /// Ends right after each start.
+    pub broken: bool,
+    /// Cannot be stopped.
+    pub stuck: bool,
+    /// Nobody can see it.
+    pub hidden: bool,
+    pub probe: Verdict,
+}
+
+impl Default for Thing {
+    fn default() -> Thing {
+        Thing {
+            runs: None,
+            why_not: DownCause::NotStarted,
+            broken: false,
+            stuck: false,
+            hidden: false,
+            probe: Verdict::Pass,
+        }
+    }
+}
+
+/// A lease as the coordinator of this world reckons it, from outside of the core.
+#[derive(Clone, Copy, Debug)]
+struct Reckoned {
+    deadline: Boottime,
+    grace: Millis,
+    stops: bool,
+}
+
+/// One host with its agent.
+pub(super) struct World {
+    pub agent: Agent,
+    pub config: Config,
+    pub now: Now,
+    /// Real time since the story began; goes on over reboots.
+    pub elapsed: Millis,
+    pub memory: Memory,
+    pub leases: Option<LeaseMemory>,
+    pub spool: Spooled,
+    pub things: BTreeMap<UnitKey, Thing>,
+    pub acts: Vec<(Millis, Act)>,
+    pub sent: Vec<Message>,
+    pub promises: Vec<Promise>,
+    pub events: Vec<Event>,
+    pub session: Session,
+    watched: BTreeMap<UnitKey, (Watch, Boottime)>,
+    pending: Vec<(Boottime, Pending)>,
+    sampled: bool,
+    next_sample: Boottime,
+    starts: u64,
+    reckoned: BTreeMap<(WorkName, Generation), Reckoned>,
+    /// The coordinator acks heartbeats with this term, for the works that run.
+    pub acks: Option<Millis>,
+    commands: u64,
+    pub revision: u64,
+    pub epoch: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Pending {
+    Input(Box<Input>),
+    Look(UnitKey),
+    Done(Act),
+}
+
+pub(super) fn service(name: &str) -> UnitKey {
+    UnitKey::Service(ServiceName::new(name).unwrap())
+}
+
+pub(super) fn work(name: &str) -> UnitKey {
+    UnitKey::Work(WorkName::new(name).unwrap())
+}
+
+pub(super) fn command(program: &str) -> Run {
+    Run::Command {
+        start: vec![program.to_string()],
+        stop: Vec::new(),
+        environment: BTreeMap::new(),
+    }
+}
+
+pub(super) fn http() -> ProbeSpec {
+    ProbeSpec {
+        check: Check::Http {
+            url: "http://127.0.0.1/".to_string(),
+        },
+        interval: Millis::from_secs(1),
+        timeout: Millis::from_secs(1),
+        fail_for: Millis::from_secs(5),
+    }
+}
+
+pub(super) fn config() -> Config {
+    let mut config = Config::of_node(NodeId::new("node-1").unwrap());
+    config.allow_command = true;
+    config.services.insert(
+        ServiceName::new("web").unwrap(),
+        Service {
+            run: command("/usr/bin/web"),
+            probe: None,
+            restart: RestartPolicy::default(),
+            when_spent: WhenSpent::FenceAndDrain,
+            start_grace: Millis::from_secs(10),
+            stop_grace: Millis::from_secs(5),
+        },
+    );
+    config
+}
+
+pub(super) fn spec(name: &str, sharing: Sharing) -> WorkSpec {
+    WorkSpec {
+        name: WorkName::new(name).unwrap(),
+        sharing,
+        run: command("/usr/bin/work"),
+        probe: None,
+        priority: 0,
+        needs: Capacity::default(),
+        node_labels: BTreeMap::new(),
+        start_grace: Millis::from_secs(10),
+        stop_grace: Millis::from_secs(5),
+    }
+}
+
+pub(super) fn exclusive(on_lease_loss: OnLeaseLoss) -> Sharing {
+    Sharing::Exclusive { on_lease_loss }
+}
+
+pub(super) fn run(name: &str, sharing: Sharing, generation: u64) -> Assigned {
+    Assigned {
+        spec: spec(name, sharing),
+        generation: Generation(generation),
+        desired: Desired::Run,
+    }
+}
+
+impl World {
+    pub(super) fn new(config: Config) -> World {
+        let session = Session {
+            boot_id: BootId::new("boot-1").unwrap(),
+            session_id: SessionId::new("run-1").unwrap(),
+        };
+        let spool = Spooled {
+            stream: StreamId::new("stream").unwrap(),
+            trimmed: Seq(0),
+            events: Vec::new(),
+        };
+        let now = Now {
+            boot: Boottime(10_000),
+            wall: WallTime(1_000_000),
+        };
+        let facts = facts(&session, &spool, None);
+        let mut world = World {
+            agent: Agent::new(config.clone(), Memory::default(), facts, now, 1),
+            config,
+            now,
+            elapsed: Millis::ZERO,
+            memory: Memory::default(),
+            leases: None,
+            spool,
+            things: BTreeMap::new(),
+            acts: Vec::new(),
+            sent: Vec::new(),
+            promises: Vec::new(),
+            events: Vec::new(),
+            session,
+            watched: BTreeMap::new(),
+            pending: Vec::new(),
+            sampled: true,
+            next_sample: now.boot,
+            starts: 1,
+            reckoned: BTreeMap::new(),
+            acks: None,
+            commands: 0,
+            revision: 0,
+            epoch: 1,
+        };
+        world.effects();
+        world
+    }
+
+    /// The agent is killed and started again; what runs keeps running.
+    pub(super) fn restart_agent(&mut self) {
+        self.starts += 1;
+        self.session.session_id = SessionId::new(format!("run-{}", self.starts)).unwrap();
+        self.watched.clear();
+        self.pending.clear();
+        self.next_sample = self.now.boot;
+        let facts = facts(&self.session, &self.spool, self.leases.clone());
+        self.agent = Agent::new(
+            self.config.clone(),
+            self.memory.clone(),
+            facts,
+            self.now,
+            self.starts,
+        );
+        self.effects();
+    }
+
+    /// The host loses its power; the wall clock comes back as it likes.
+    pub(super) fn reboot(&mut self, wall: u64) {
+        self.now = Now {
+            boot: Boottime(1_000),
+            wall: WallTime(wall),
+        };
+        self.elapsed = self.elapsed + Millis(1_000);
+        self.session.boot_id = BootId::new(format!("boot-{}", self.starts + 1)).unwrap();
+        self.leases = None;
+        self.reckoned.clear();
+        for thing in self.things.values_mut() {
+            thing.runs = None;
+            thing.why_not = DownCause::NotStarted;
+        }
+        self.restart_agent();
+    }
+
+    pub(super) fn input(&mut self, input: Input) {
+        self.agent.handle(self.now, input);
+        self.effects();
+    }
+
+    pub(super) fn thing(&mut self, key: &UnitKey) -> &mut Thing {
+        self.things.entry(key.clone()).or_default()
+    }
+
+    /// Its process ends, and the kernel says so.
+    pub(super) fn kill(&mut self, key: &UnitKey) {
+        let thing = self.thing(key);
+        if thing.runs.take().is_none() {
+            return;
+        }
+        thing.why_not = DownCause::Killed(9);
+        self.observe(key);
+    }
+
+    pub(super) fn observe(&mut self, key: &UnitKey) {
+        if self.watched.contains_key(key) {
+            let seen = self.seen(key);
+            self.input(Input::Observed {
+                unit: key.clone(),
+                seen,
+            });
+        }
+    }
+
+    fn seen(&mut self, key: &UnitKey) -> Seen {
+        let thing = self.thing(key);
+        match (thing.hidden, thing.runs) {
+            (true, _) => Seen::Unknown {
+                why: "the bus is gone".to_string(),
+            },
+            (false, Some(generation)) => Seen::Running {
+                pid: Some(42),
+                generation,
+            },
+            (false, None) => Seen::NotRunning {
+                cause: thing.why_not.clone(),
+            },
+        }
+    }
+
+    /// The real time goes on by so much, event by event.
+    pub(super) fn pass(&mut self, span: Millis) {
+        let end = self.now.boot + span;
+        loop {
+            let timer = self.agent.poll_timeout().map(|(at, _)| at);
+            let pending = self.pending.iter().map(|(at, _)| *at).min();
+            let probe = self.watched.values().map(|(_, at)| *at).min();
+            let sample = self.sampled.then_some(self.next_sample);
+            let next = [timer, pending, probe, sample]
+                .into_iter()
+                .flatten()
+                .min()
+                .unwrap_or(end)
+                .max(self.now.boot);
+            if next > end {
+                break;
+            }
+            self.move_to(next);
+            self.step();
+            if next == end && self.agent.poll_timeout().is_none_or(|(at, _)| at > end) {
+                break;
+            }
+        }
+        self.move_to(end);
+        self.check();
+    }
+
+    fn move_to(&mut self, at: Boottime) {
+        let span = at.since(self.now.boot);
+        self.elapsed = self.elapsed + span;
+        self.now.wall = WallTime(self.now.wall.0.saturating_add(span.0));
+        self.now.boot = self.now.boot.max(at);
+    }
+
+    fn step(&mut self) {
+        self.check();
+        let now = self.now.boot;
+        let (due, later) = self.pending.drain(..).partition(|(at, _)| *at <= now);
+        self.pending = later;
+        let due: Vec<(Boottime, Pending)> = due;
+        for (_, pending) in due {
+            match pending {
+                Pending::Input(input) => self.input(*input),
+                Pending::Look(unit) => self.observe(&unit),
+                Pending::Done(act) => self.done(&act),
+            }
+        }
+        if self.sampled && self.next_sample <= now {
+            self.next_sample = now + Millis::from_secs(1);
+            self.input(Input::Sample(Box::new(Sample {
+                at: now,
+                ..Sample::default()
+            })));
+        }
+        for (key, (watch, at)) in self.watched.clone() {
+            let Some(probe) = watch.probe.filter(|_| at <= now) else {
+                continue;
+            };
+            if let Some((_, next)) = self.watched.get_mut(&key) {
+                *next = now + probe.interval;
+            }
+            if self.thing(&key).runs.is_some() {
+                let verdict = self.thing(&key).probe.clone();
+                self.input(Input::Probed { unit: key, verdict });
+            }
+        }
+        self.input(Input::Timer);
+    }
+
+    /// An action takes its effect.
+    fn done(&mut self, act: &Act) {
+        let generation = act.generation;
+        let thing = self.thing(&act.unit);
+        let outcome = match act.verb {
+            Verb::Start if thing.runs.is_some() => Outcome::Done,
+            Verb::Start | Verb::Restart if thing.broken => {
+                thing.runs = None;
+                thing.why_not = DownCause::Exited(1);
+                Outcome::Done
+            }
+            Verb::Start | Verb::Restart => {
+                thing.runs = Some(generation);
+                Outcome::Done
+            }
+            Verb::Stop | Verb::Fence if thing.stuck && thing.runs.is_some() => {
+                Outcome::Failed("2 processes are left".to_string())
+            }
+            Verb::Stop | Verb::Fence => {
+                thing.runs = None;
+                thing.why_not = DownCause::StoppedByOther;
+                Outcome::Done
+            }
+            Verb::Unfence => Outcome::Done,
+        };
+        self.end_act(act, outcome);
+    }
+
+    fn end_act(&mut self, act: &Act, outcome: Outcome) {
+        let seen = self.seen(&act.unit);
+        self.input(Input::ActionEnded {
+            action: act.action,
+            outcome,
+            command: "as asked".to_string(),
+            took: ACT_TAKES,
+            seen,
+        });
+    }
+
+    /// Does what the agent wants.
+    fn effects(&mut self) {
+        while let Some(effect) = self.agent.poll_effect() {
+            self.effect(effect);
+        }
+    }
+
+    fn later(&mut self, input: Input) {
+        self.pending
+            .push((self.now.boot, Pending::Input(Box::new(input))));
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Watch(watch) => {
+                let unit = watch.unit.clone();
+                let first = watch
+                    .probe
+                    .as_ref()
+                    .map_or(Boottime(u64::MAX), |p| self.now.boot + p.interval);
+                self.watched.insert(unit.clone(), (watch, first));
+                self.pending.push((self.now.boot, Pending::Look(unit)));
+            }
+            Effect::Unwatch { unit } => {
+                self.watched.remove(&unit);
+            }
+            Effect::Act(act) => self.act(act),
+            Effect::Publish { message, token } => {
+                if let Some(token) = token {
+                    self.later(Input::Delivered(token));
+                }
+                self.published(&message);
+                self.sent.push(message);
+            }
+            Effect::SpoolAppend(event) => {
+                self.events.push(event.clone());
+                self.spool.events.push(event);
+            }
+            Effect::SpoolReplace { first, last, with } => {
+                let at = self.spool.events.iter().position(|e| e.seq >= first);
+                self.spool.events.retain(|e| e.seq < first || e.seq > last);
+                self.spool.events.insert(at.unwrap(), with);
+            }
+            Effect::SpoolTrim { through } => {
+                self.spool.trimmed = through;
+                self.spool.events.retain(|e| e.seq > through);
+            }
+            Effect::Remember(memory) => self.memory = *memory,
+            Effect::RememberLeases(leases) => self.leases = Some(leases),
+            Effect::Promise(promises) => self.promises = promises,
+            Effect::Log { .. } => {}
+        }
+    }
+
+    fn act(&mut self, act: Act) {
+        assert!(
+            self.memory.intents.iter().any(|i| i.action == act.action),
+            "an act that is not remembered first: {act:?}"
+        );
+        let (same, other) = self
+            .pending
+            .drain(..)
+            .partition(|(_, p)| matches!(p, Pending::Done(a) if a.unit == act.unit));
+        self.pending = other;
+        let same: Vec<(Boottime, Pending)> = same;
+        for (_, pending) in same {
+            if let Pending::Done(old) = pending {
+                let seen = self.seen(&old.unit);
+                self.later(Input::ActionEnded {
+                    action: old.action,
+                    outcome: Outcome::Interrupted,
+                    command: "as asked".to_string(),
+                    took: Millis(1),
+                    seen,
+                });
+            }
+        }
+        self.acts.push((self.elapsed, act.clone()));
+        self.pending
+            .push((self.now.boot + ACT_TAKES, Pending::Done(act)));
+    }
+
+    /// The coordinator of this world answers heartbeats while it is there.
+    fn published(&mut self, message: &Message) {
+        let (Message::Heartbeat(heartbeat), Some(term)) = (message, self.acks) else {
+            return;
+        };
+        let grants: Vec<GrantRef> = heartbeat
+            .works
+            .iter()
+            .filter(|w| !w.state.is_stopped() && w.state != WorkState::Stopping)
+            .map(|w| GrantRef {
+                work: w.work.clone(),
+                generation: w.generation,
+            })
+            .collect();
+        let ack = self.ack(heartbeat.n, term, grants);
+        self.later(Input::Received {
+            message: ToNode::Lease(ack),
+            retained: false,
+        });
+    }
+
+    /// An ack, reckoned with from outside.
+    pub(super) fn ack(&mut self, n: u64, term: Millis, grants: Vec<GrantRef>) -> LeaseAck {
+        for grant in &grants {
+            let Some(held) = self
+                .memory
+                .works
+                .iter()
+                .find(|w| w.work == grant.work && w.held.generation == grant.generation)
+            else {
+                continue;
+            };
+            let stops = held.held.spec.sharing == exclusive(OnLeaseLoss::Stop);
+            let grace = held.held.spec.stop_grace;
+            let deadline = self.now.boot + term;
+            let key = (grant.work.clone(), grant.generation);
+            let reckoned = self.reckoned.entry(key).or_insert(Reckoned {
+                deadline,
+                grace,
+                stops,
+            });
+            reckoned.deadline = reckoned.deadline.max(deadline);
+        }
+        LeaseAck {
+            epoch: Epoch(self.epoch),
+            session: self.session.clone(),
+            n,
+            term,
+            grants,
+            stream: None,
+            events_stored: Seq(0),
+        }
+    }
+
+    /// The coordinator assigns this, under the next revision.
+    pub(super) fn assign(&mut self, works: Vec<Assigned>) {
+        self.revision += 1;
+        let command = self.assignment(self.revision, works);
+        self.receive(command);
+    }
+
+    pub(super) fn assignment(&mut self, revision: u64, works: Vec<Assigned>) -> Command {
+        self.commands += 1;
+        Command {
+            id: CommandId::new(format!("c{}", self.commands)).unwrap(),
+            node: self.config.node.clone(),
+            boot_id: self.session.boot_id.clone(),
+            epoch: Epoch(self.epoch),
+            not_after: self.now.boot + Millis::from_secs(60),
+            body: CommandBody::Assign(Assignment {
+                revision: Revision(revision),
+                works,
+            }),
+        }
+    }
+
+    pub(super) fn receive(&mut self, command: Command) {
+        self.input(Input::Received {
+            message: ToNode::Command(command),
+            retained: false,
+        });
+    }
+
+    // What a story asks.
+
+    pub(super) fn state(&self, key: &UnitKey) -> String {
+        let status = self.agent.status(self.now);
+        match key {
+            UnitKey::Service(name) => status
+                .services
+                .into_iter()
+                .find(|s| s.service == *name)
+                .map_or("absent".to_string(), |s| s.state),
+            UnitKey::Work(name) => status
+                .works
+                .into_iter()
+                .find(|w| w.work == *name)
+                .map_or("absent".to_string(), |w| format!("{:?}", w.state)),
+        }
+    }
+
+    pub(super) fn verbs(&self, key: &UnitKey) -> Vec<Verb> {
+        self.acts
+            .iter()
+            .filter(|(_, a)| a.unit == *key)
+            .map(|(_, a)| a.verb)
+            .collect()
+    }
+
+    pub(super) fn count(&self, key: &UnitKey, verb: Verb) -> usize {
+        self.verbs(key).iter().filter(|v| **v == verb).count()
+    }
+
+    pub(super) fn told(&self, matches: impl Fn(&EventKind) -> bool) -> usize {
+        self.events.iter().filter(|e| matches(&e.kind)).count()
+    }
+
+    /// The properties that hold at every moment.
+    pub(super) fn check(&self) {
+        self.check_budgets();
+        self.check_leases();
+    }
+
+    /// Never more restarts in a window than the budget, whatever happened to agent and host.
+    fn check_budgets(&self) {
+        for (key, thing) in &self.things {
+            let _ = thing;
+            let policy = match key {
+                UnitKey::Service(name) => match self.config.services.get(name) {
+                    Some(service) => service.restart,
+                    None => continue,
+                },
+                UnitKey::Work(_) => self.config.work_restart,
+            };
+            let restarts: Vec<Millis> = self
+                .acts
+                .iter()
+                .filter(|(_, a)| a.unit == *key && a.verb == Verb::Restart)
+                .map(|(at, _)| *at)
+                .collect();
+            for (i, first) in restarts.iter().enumerate() {
+                let within = restarts[i..]
+                    .iter()
+                    .filter(|at| **at - *first < policy.window)
+                    .count();
+                assert!(
+                    within <= policy.max as usize,
+                    "{within} restarts of {key} within {}: {restarts:?}",
+                    policy.window
+                );
+            }
+        }
+    }
+
+    /// Never an exclusive work that runs beyond what the coordinator reckons with, unless nobody
+    /// can stop it, which is the watchdog's case.
+    fn check_leases(&self) {
+        for (key, thing) in &self.things {
+            let (UnitKey::Work(name), Some(Some(generation)), false) =
+                (key, thing.runs, thing.stuck)
+            else {
+                continue;
+            };
+            let of_this = (name.clone(), generation);
+            if let Some(reckoned) = self.reckoned.get(&of_this).filter(|r| r.stops) {
+                let over = reckoned.deadline + reckoned.grace;
+                assert!(
+                    self.now.boot <= over,
+                    "{key} runs under {generation} at {:?}, and should be over at {over:?}",
+                    self.now.boot
+                );
+            }
+        }
+    }
+}
+
+fn facts(session: &Session, spool: &Spooled, leases: Option<LeaseMemory>) -> Facts {
+    Facts {
+        session: session.clone(),
+        version: "1.0".to_string(),
+        inventory: Inventory::default(),
+        capacity: Capacity::default(),
+        spool: spool.clone(),
+        leases,
+    }
+}

@@ -1,0 +1,374 @@
+//! The ladder of one unit: where it stands, and what happens to it at its own pace.
+//!
+//! What a stage needs lives in its variant. [`super::settle`] holds the decisions that follow from
+//! an observation.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use nodemedic_protocol::event::{BudgetUse, EventKind, Outcome, Verb};
+use nodemedic_protocol::health::Reason;
+use nodemedic_protocol::{Boottime, Millis};
+
+use super::{Ctx, Ended, Goal, Plan, Stage};
+use crate::effect::{Act, Effect};
+use crate::input::{DownCause, Seen, Verdict};
+use crate::unit::UnitKey;
+
+/// After the host's own timeout of an action, so long until the core stops to wait for its end. The
+/// host answers late when its disk or bus is slow; this is for the answer that never comes.
+const ANSWER_MARGIN: Millis = Millis::from_secs(5);
+
+/// A kill and the look that proves it take at most this long on a host that still works.
+const PROOF_TIME: Millis = Millis::from_secs(5);
+
+/// One unit.
+#[derive(Clone, Debug)]
+pub(crate) struct Unit {
+    pub(super) key: UnitKey,
+    pub(super) plan: Plan,
+    pub(super) goal: Goal,
+    pub(super) permit: bool,
+    pub(super) stage: Stage,
+    pub(super) stage_since: Boottime,
+    pub(super) seen: Option<Seen>,
+    /// Failures in a row.
+    pub(super) failures: u32,
+    /// Stops and fences in a row that could not be proved.
+    pub(super) unproved: u32,
+    /// Since when it runs well without a break.
+    pub(super) well_since: Option<Boottime>,
+    /// Since when it is down, once that was told.
+    pub(super) down_since: Option<Boottime>,
+    pub(super) detail: String,
+}
+
+impl Unit {
+    pub(crate) const fn new(key: UnitKey, plan: Plan, now: Boottime) -> Unit {
+        Unit {
+            key,
+            plan,
+            goal: Goal::Run,
+            permit: false,
+            stage: Stage::Unseen,
+            stage_since: now,
+            seen: None,
+            failures: 0,
+            unproved: 0,
+            well_since: None,
+            down_since: None,
+            detail: String::new(),
+        }
+    }
+
+    pub(crate) const fn stage(&self) -> &Stage {
+        &self.stage
+    }
+
+    pub(crate) const fn goal(&self) -> Goal {
+        self.goal
+    }
+
+    pub(crate) const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(crate) const fn since(&self) -> Boottime {
+        self.stage_since
+    }
+
+    pub(crate) fn detail(&self) -> String {
+        match &self.stage {
+            Stage::Unknown { why } | Stage::Suspect { why, .. } => why.clone(),
+            Stage::Backoff { cause, .. } => cause.clone(),
+            Stage::Unseen => "not looked at yet".to_string(),
+            Stage::Idle => "waits for its lease".to_string(),
+            Stage::Starting {
+                last: Some(why), ..
+            } => why.clone(),
+            _ => self.detail.clone(),
+        }
+    }
+
+    pub(crate) const fn pid(&self) -> Option<u32> {
+        match &self.seen {
+            Some(Seen::Running { pid, .. }) => *pid,
+            _ => None,
+        }
+    }
+
+    /// A changed configuration: judged anew from its next observation, with its history.
+    pub(crate) fn replan(&mut self, now: Boottime, plan: Plan) {
+        self.plan = plan;
+        if !matches!(
+            self.stage,
+            Stage::Acting { .. } | Stage::Fenced | Stage::Stopped | Stage::Unproved { .. }
+        ) {
+            self.enter(now, Stage::Unseen);
+        }
+    }
+
+    pub(super) fn enter(&mut self, now: Boottime, stage: Stage) {
+        if self.stage != stage {
+            self.stage = stage;
+            self.stage_since = now;
+        }
+    }
+
+    pub(super) const fn is_running(&self) -> bool {
+        matches!(self.seen, Some(Seen::Running { .. }))
+    }
+
+    /// A manager saw it. What is seen during an action is a picture of that action's middle, so
+    /// only the action's own last look counts.
+    pub(crate) fn observed(&mut self, ctx: &mut Ctx<'_>, seen: Seen) {
+        if matches!(self.stage, Stage::Acting { .. }) {
+            return;
+        }
+        self.seen = Some(seen);
+        self.settle(ctx);
+    }
+
+    /// Its probe answered.
+    pub(crate) fn probed(&mut self, ctx: &mut Ctx<'_>, verdict: Verdict) {
+        let now = ctx.now().boot;
+        if self.goal != Goal::Run || !self.is_running() {
+            return;
+        }
+        match (verdict, &mut self.stage) {
+            (
+                Verdict::Pass,
+                Stage::Starting { .. } | Stage::Suspect { .. } | Stage::Unknown { .. },
+            ) => self.enter_running(ctx),
+            (Verdict::Fail(why), Stage::Starting { last, .. }) => *last = Some(why),
+            (Verdict::Fail(why), Stage::Running { .. } | Stage::Unknown { .. }) => {
+                self.well_since = None;
+                self.enter(
+                    now,
+                    Stage::Suspect {
+                        since: now,
+                        why: why.clone(),
+                    },
+                );
+                self.give_up_if_due(ctx, now, &why);
+            }
+            (Verdict::Fail(why), Stage::Suspect { since, why: last }) => {
+                let since = *since;
+                last.clone_from(&why);
+                self.give_up_if_due(ctx, since, &why);
+            }
+            (Verdict::Unknown(_), Stage::Starting { last, .. }) => *last = None,
+            (Verdict::Unknown(why), Stage::Running { .. } | Stage::Suspect { .. }) => {
+                self.enter(now, Stage::Unknown { why });
+            }
+            _ => {}
+        }
+    }
+
+    fn give_up_if_due(&mut self, ctx: &mut Ctx<'_>, since: Boottime, why: &str) {
+        if ctx.now().boot.since(since) >= self.plan.fail_for() {
+            self.failed(ctx, why.to_string());
+        }
+    }
+
+    /// Its action is over.
+    pub(crate) fn ended(&mut self, ctx: &mut Ctx<'_>, ended: Ended) {
+        let Stage::Acting { action, verb, .. } = self.stage else {
+            return;
+        };
+        if action != ended.action {
+            return;
+        }
+        self.seen = Some(ended.seen);
+        self.act_is_over(ctx, verb, &ended.outcome);
+    }
+
+    /// What it is to do, and whether it may start now.
+    pub(crate) fn aim(&mut self, ctx: &mut Ctx<'_>, goal: Goal, permit: bool) {
+        let gained = permit && !self.permit;
+        self.permit = permit;
+        if self.goal == goal {
+            if gained && self.stage == Stage::Idle {
+                self.settle(ctx);
+            }
+            return;
+        }
+        self.goal = goal;
+        match goal {
+            Goal::Run => self.settle(ctx),
+            Goal::Stop { .. } if self.stage == Stage::Stopped => {}
+            Goal::Stop { .. } => {
+                let cause = self.detail_of_stop();
+                self.begin(ctx, Verb::Stop, cause, None);
+            }
+            Goal::Fence if self.stage == Stage::Fenced => {}
+            // A service that an earlier run fenced: its first observation says what is left to do.
+            Goal::Fence if self.stage == Stage::Unseen && self.is_service() => {}
+            Goal::Fence => self.begin(ctx, Verb::Fence, "it is fenced".to_string(), None),
+        }
+    }
+
+    const fn is_service(&self) -> bool {
+        matches!(self.key, UnitKey::Service(_))
+    }
+
+    fn detail_of_stop(&self) -> String {
+        if self.detail.is_empty() {
+            "the assignment says so".to_string()
+        } else {
+            self.detail.clone()
+        }
+    }
+
+    /// One line for people: why it stands as it does.
+    pub(crate) fn explain(&mut self, detail: String) {
+        self.detail = detail;
+    }
+
+    /// Known to be proved stopped by an earlier run on this boot: only a stray run matters.
+    pub(crate) fn settled(mut self, goal: Goal) -> Unit {
+        self.goal = goal;
+        self.stage = match goal {
+            Goal::Fence => Stage::Fenced,
+            Goal::Run | Goal::Stop { .. } => Stage::Stopped,
+        };
+        self
+    }
+
+    /// Begins an action; whatever is under way for this unit ends by that.
+    pub(super) fn begin(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        verb: Verb,
+        cause: String,
+        budget: Option<BudgetUse>,
+    ) {
+        let now = ctx.now().boot;
+        if matches!(verb, Verb::Start | Verb::Restart) {
+            ctx.tools
+                .ledger
+                .note_started(&self.key, self.plan.generation);
+        }
+        self.well_since = None;
+        let action = ctx
+            .tools
+            .ledger
+            .open(ctx.out, &self.key, verb, cause, budget);
+        let stop_grace = self.stop_grace(now);
+        let timeout = match verb {
+            Verb::Start => self.plan.start_grace,
+            Verb::Restart => stop_grace + PROOF_TIME + self.plan.start_grace,
+            Verb::Stop | Verb::Fence | Verb::Unfence => stop_grace + PROOF_TIME,
+        };
+        ctx.out.host.push(Effect::Act(Act {
+            action,
+            unit: self.key.clone(),
+            verb,
+            run: self.plan.run.clone(),
+            generation: self.plan.generation,
+            environment: self.plan.environment.clone(),
+            stop_grace,
+            timeout,
+        }));
+        self.enter(
+            now,
+            Stage::Acting {
+                action,
+                verb,
+                until: now + timeout + ANSWER_MARGIN,
+            },
+        );
+    }
+
+    /// How long the asking may take. Where the end is fixed, the kill comes early enough for the
+    /// unit to be gone by then: a fifth of the grace is kept for the kill.
+    fn stop_grace(&self, now: Boottime) -> Millis {
+        match self.goal {
+            Goal::Stop {
+                over_by: Some(over_by),
+            } => {
+                let reserve = self.plan.stop_grace.scaled(1, 5);
+                over_by.since(now + reserve).min(self.plan.stop_grace)
+            }
+            _ => self.plan.stop_grace,
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(&mut self, ctx: &mut Ctx<'_>) {
+        let now = ctx.now().boot;
+        match self.stage.clone() {
+            Stage::Starting { until, last } if until <= now => match last {
+                Some(why) => self.failed(ctx, format!("not up within its start grace: {why}")),
+                None => self.enter(
+                    now,
+                    Stage::Unknown {
+                        why: "runs, but its probe has not answered".to_string(),
+                    },
+                ),
+            },
+            Stage::Backoff { retry_at, cause } if retry_at <= now => self.restart(ctx, cause),
+            Stage::Unproved { verb, retry_at } if retry_at <= now => {
+                self.begin(ctx, verb, "it is not proved stopped yet".to_string(), None);
+            }
+            Stage::Acting {
+                action,
+                verb,
+                until,
+            } if until <= now => {
+                let ended = Ended {
+                    action,
+                    outcome: Outcome::TimedOut,
+                    command: "no answer came".to_string(),
+                    took: now.since(self.stage_since),
+                    seen: Seen::Unknown {
+                        why: "the last action was not answered".to_string(),
+                    },
+                };
+                ctx.tools.ledger.close(ctx.out, &ended);
+                self.seen = Some(ended.seen);
+                ctx.out.host.push(Effect::Watch(self.plan.watch(&self.key)));
+                self.act_is_over(ctx, verb, &Outcome::TimedOut);
+            }
+            _ => {}
+        }
+    }
+
+    /// When [`Unit::tick`] has something to do.
+    pub(crate) const fn wake(&self) -> Option<Boottime> {
+        match &self.stage {
+            Stage::Starting { until, .. } | Stage::Acting { until, .. } => Some(*until),
+            Stage::Backoff { retry_at, .. } | Stage::Unproved { retry_at, .. } => Some(*retry_at),
+            _ => None,
+        }
+    }
+
+    pub(super) fn enter_running(&mut self, ctx: &mut Ctx<'_>) {
+        let now = ctx.now().boot;
+        self.enter(now, Stage::Running { since: now });
+        self.well_since = Some(now);
+        self.detail.clear();
+        let component = self.key.component();
+        if let Some(since) = self.down_since.take() {
+            ctx.out.event(
+                component.clone(),
+                EventKind::Up {
+                    after: now.since(since),
+                },
+            );
+        }
+        for reason in [Reason::Down, Reason::LeaseLost] {
+            ctx.book
+                .clear(ctx.out, &component, &reason, "it runs well again");
+        }
+    }
+
+    pub(super) fn is_stopped_by_other(&self) -> bool {
+        matches!(
+            self.seen,
+            Some(Seen::NotRunning {
+                cause: DownCause::StoppedByOther
+            })
+        )
+    }
+}

@@ -1,0 +1,122 @@
+//! What a unit is, what it is to do, and where it stands: the words of the ladder.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+
+use nodemedic_protocol::event::Verb;
+use nodemedic_protocol::work::{Check, ProbeSpec, Run};
+use nodemedic_protocol::{Boottime, Generation, Millis};
+
+use crate::config::{RestartPolicy, WhenSpent};
+use crate::effect::{ActionId, Watch};
+use crate::unit::UnitKey;
+
+/// Everything about a unit that its configuration or assignment says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub run: Run,
+    pub probe: Option<ProbeSpec>,
+    pub restart: RestartPolicy,
+    pub when_spent: WhenSpent,
+    pub start_grace: Millis,
+    pub stop_grace: Millis,
+    pub generation: Option<Generation>,
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Plan {
+    pub(crate) fn watch(&self, key: &UnitKey) -> Watch {
+        Watch {
+            unit: key.clone(),
+            run: self.run.clone(),
+            probe: self.real_probe().cloned(),
+            generation: self.generation,
+        }
+    }
+
+    /// A probe that asks more than what the manager sees anyway.
+    fn real_probe(&self) -> Option<&ProbeSpec> {
+        self.probe.as_ref().filter(|p| p.check != Check::Process)
+    }
+
+    pub(crate) fn is_probed(&self) -> bool {
+        self.real_probe().is_some()
+    }
+
+    pub(super) fn fail_for(&self) -> Millis {
+        self.real_probe().map_or(Millis::ZERO, |p| p.fail_for)
+    }
+}
+
+/// What a unit is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// Run well.
+    Run,
+    /// Be proved stopped. With a moment at which it must be over, whatever its stop grace says.
+    Stop { over_by: Option<Boottime> },
+    /// Be proved stopped and stay out, because its budget is spent.
+    Fence,
+}
+
+/// Where a unit stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Watched, and nothing was seen of it yet.
+    Unseen,
+    /// Cannot be seen. Nothing is done.
+    Unknown { why: String },
+    /// Does not run, and may not start yet: its lease is awaited.
+    Idle,
+    /// Runs, and its probe has not passed yet; `last` is the newest failure since the last answer
+    /// of another kind.
+    Starting {
+        until: Boottime,
+        last: Option<String>,
+    },
+    /// Runs well.
+    Running { since: Boottime },
+    /// Runs, but its probe fails without a break since then.
+    Suspect { since: Boottime, why: String },
+    /// Failed; waits for its next restart.
+    Backoff { retry_at: Boottime, cause: String },
+    /// Something is being done to it.
+    Acting {
+        action: ActionId,
+        verb: Verb,
+        until: Boottime,
+    },
+    /// Somebody else stopped it; that is respected.
+    Held,
+    /// A stop or fence could not be proved; tried again then.
+    Unproved { verb: Verb, retry_at: Boottime },
+    /// Proved not to run, and kept out.
+    Fenced,
+    /// Proved not to run.
+    Stopped,
+}
+
+impl Stage {
+    /// In one word, for people.
+    pub(crate) const fn word(&self) -> &'static str {
+        match self {
+            Stage::Unseen | Stage::Unknown { .. } => "unknown",
+            Stage::Idle => "waiting",
+            Stage::Starting { .. } => "starting",
+            Stage::Running { .. } => "running",
+            Stage::Suspect { .. } => "suspect",
+            Stage::Backoff { .. } => "backoff",
+            Stage::Acting { verb, .. } => match verb {
+                Verb::Start => "starting",
+                Verb::Restart => "restarting",
+                Verb::Stop => "stopping",
+                Verb::Fence => "fencing",
+                Verb::Unfence => "unfencing",
+            },
+            Stage::Held => "stopped by somebody else",
+            Stage::Unproved { .. } => "not proved stopped",
+            Stage::Fenced => "fenced",
+            Stage::Stopped => "stopped",
+        }
+    }
+}
