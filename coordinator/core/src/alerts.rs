@@ -1,0 +1,324 @@
+//! The book of alerts: raised once, told to every receiver at least once, resolved once.
+//!
+//! What a receiver has heard is stored, so a restart tells again at most what was under way.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use nodemedic_protocol::api::{AlertState, AlertView, Decision, WebhookBody};
+use nodemedic_protocol::rng::Rng;
+use nodemedic_protocol::{Boottime, Millis, NodeId, Now, Severity, WorkName};
+
+use crate::effect::{Effect, LogLevel};
+use crate::input::NotifyId;
+use crate::out::Out;
+use crate::settings::{AlertSettings, Settings};
+use crate::stored::{AlertRecord, Write};
+
+/// Version of the webhook body.
+const BODY_VERSION: u32 = 1;
+
+/// At most so many tries at once: a receiver that hangs must not fill the edge with open requests.
+const UNDER_WAY_MAX: usize = 16;
+
+/// What is wrong now, as the rules see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Firing {
+    pub(crate) severity: Severity,
+    pub(crate) node: Option<NodeId>,
+    pub(crate) work: Option<WorkName>,
+    pub(crate) summary: String,
+    pub(crate) detail: String,
+}
+
+/// How the telling of one alert to one receiver goes.
+#[derive(Clone, Copy, Debug)]
+enum Telling {
+    UnderWay {
+        id: NotifyId,
+        state: AlertState,
+        until: Boottime,
+        tries: u32,
+    },
+    Waits {
+        until: Boottime,
+        tries: u32,
+    },
+}
+
+/// All alerts.
+#[derive(Debug)]
+pub(crate) struct Alerts {
+    records: BTreeMap<String, AlertRecord>,
+    /// By alert and receiver; none when all is told or nothing was tried.
+    telling: BTreeMap<(String, String), Telling>,
+    receivers: Vec<String>,
+    last_try: u64,
+    rng: Rng,
+}
+
+impl Alerts {
+    pub(crate) fn new(
+        settings: &Settings,
+        records: BTreeMap<String, AlertRecord>,
+        rng: Rng,
+    ) -> Alerts {
+        Alerts {
+            records,
+            telling: BTreeMap::new(),
+            receivers: settings.alerts.receivers.clone(),
+            last_try: 0,
+            rng,
+        }
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &AlertRecord> {
+        self.records.values()
+    }
+
+    /// The keys that fire.
+    pub(crate) fn firing(&self) -> Vec<String> {
+        let open = self.records.values();
+        open.filter(|r| r.state == AlertState::Firing)
+            .map(|r| r.key.clone())
+            .collect()
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&AlertRecord> {
+        self.records.get(key)
+    }
+
+    /// Raises an alert, or brings its words up to date. The same trouble is told again only when
+    /// it matters more or less than before.
+    pub(crate) fn raise(&mut self, out: &mut Out, now: Now, key: &str, firing: Firing) {
+        if let Some(record) = self.records.get_mut(key)
+            && record.state == AlertState::Firing
+        {
+            if record.severity == firing.severity && record.summary == firing.summary {
+                return;
+            }
+            if record.severity != firing.severity {
+                record.told.clear();
+            }
+            record.severity = firing.severity;
+            record.summary = firing.summary;
+            record.detail = firing.detail;
+            out.store(Write::Alert(record.clone()));
+            return;
+        }
+        let record = AlertRecord {
+            key: key.to_string(),
+            state: AlertState::Firing,
+            severity: firing.severity,
+            node: firing.node.clone(),
+            work: firing.work,
+            summary: firing.summary.clone(),
+            detail: firing.detail,
+            since: now.wall,
+            resolved: None,
+            told: BTreeMap::new(),
+        };
+        out.store(Write::Alert(record.clone()));
+        let decision = Decision::AlertRaised {
+            key: key.to_string(),
+            summary: firing.summary,
+        };
+        out.decide(now, firing.node.as_ref(), decision);
+        self.records.insert(key.to_string(), record);
+    }
+
+    pub(crate) fn resolve(&mut self, out: &mut Out, now: Now, key: &str) {
+        let Some(record) = self.records.get_mut(key) else {
+            return;
+        };
+        if record.state == AlertState::Resolved {
+            return;
+        }
+        record.state = AlertState::Resolved;
+        record.resolved = Some(now.wall);
+        out.store(Write::Alert(record.clone()));
+        let decision = Decision::AlertResolved {
+            key: key.to_string(),
+        };
+        out.decide(now, record.node.as_ref(), decision);
+    }
+
+    /// Tells what is not told yet, as far as retries allow, and forgets what is long over.
+    pub(crate) fn tell(&mut self, out: &mut Out, now: Now, settings: &Settings) {
+        let limits = &settings.alerts;
+        self.expire(out, now.boot, limits);
+        let mut under_way = self
+            .telling
+            .values()
+            .filter(|t| matches!(t, Telling::UnderWay { .. }))
+            .count();
+        for record in self.records.values() {
+            for receiver in &self.receivers {
+                if record.told.get(receiver) == Some(&record.state) {
+                    continue;
+                }
+                let slot = (record.key.clone(), receiver.clone());
+                let tries = match self.telling.get(&slot) {
+                    Some(Telling::UnderWay { .. }) => continue,
+                    Some(Telling::Waits { until, .. }) if now.boot < *until => continue,
+                    Some(Telling::Waits { tries, .. }) => *tries,
+                    None => 0,
+                };
+                if under_way >= UNDER_WAY_MAX {
+                    return;
+                }
+                under_way += 1;
+                self.last_try += 1;
+                let id = NotifyId(self.last_try);
+                let telling = Telling::UnderWay {
+                    id,
+                    state: record.state,
+                    until: now.boot + limits.answer_within,
+                    tries: tries + 1,
+                };
+                self.telling.insert(slot, telling);
+                out.push(Effect::Notify {
+                    id,
+                    receiver: receiver.clone(),
+                    body: Box::new(WebhookBody {
+                        version: BODY_VERSION,
+                        site: settings.site.clone(),
+                        alert: self.view(record),
+                    }),
+                });
+            }
+        }
+        self.forget_old(out, now, limits);
+    }
+
+    /// A try whose answer never came has failed.
+    fn expire(&mut self, out: &mut Out, now: Boottime, limits: &AlertSettings) {
+        let over: Vec<NotifyId> = self
+            .telling
+            .values()
+            .filter_map(|telling| match telling {
+                Telling::UnderWay { id, until, .. } if *until <= now => Some(*id),
+                _ => None,
+            })
+            .collect();
+        for id in over {
+            let error = String::from("no answer in time");
+            self.failed(out, now, id, &error, limits);
+        }
+    }
+
+    fn find(&self, id: NotifyId) -> Option<((String, String), AlertState, u32)> {
+        self.telling
+            .iter()
+            .find_map(|(slot, telling)| match telling {
+                Telling::UnderWay {
+                    id: found,
+                    state,
+                    tries,
+                    ..
+                } if *found == id => Some((slot.clone(), *state, *tries)),
+                _ => None,
+            })
+    }
+
+    fn failed(
+        &mut self,
+        out: &mut Out,
+        now: Boottime,
+        id: NotifyId,
+        error: &str,
+        limits: &AlertSettings,
+    ) {
+        let Some((slot, _, tries)) = self.find(id) else {
+            return;
+        };
+        let doublings = tries.saturating_sub(1).min(20);
+        let wait = limits
+            .retry_first
+            .scaled(1 << doublings, 1)
+            .min(limits.retry_max);
+        let wait = Millis(self.rng.jitter(wait.0).max(1));
+        let text = alloc::format!(
+            "receiver {} did not take alert {} (try {tries}): {error}; the next try comes in \
+            {wait}",
+            slot.1,
+            slot.0
+        );
+        out.log(LogLevel::Warn, text);
+        let until = now + wait;
+        self.telling.insert(slot, Telling::Waits { until, tries });
+    }
+
+    /// A try has ended. An answer to a try that was given up counts as none.
+    pub(crate) fn notified(
+        &mut self,
+        out: &mut Out,
+        now: Now,
+        id: NotifyId,
+        result: Result<(), String>,
+        limits: &AlertSettings,
+    ) {
+        if let Err(error) = result {
+            self.failed(out, now.boot, id, &error, limits);
+            return;
+        }
+        let Some((slot, state, _)) = self.find(id) else {
+            return;
+        };
+        self.telling.remove(&slot);
+        if let Some(record) = self.records.get_mut(&slot.0) {
+            record.told.insert(slot.1, state);
+            out.store(Write::Alert(record.clone()));
+        }
+    }
+
+    fn is_told(&self, record: &AlertRecord) -> bool {
+        let mut receivers = self.receivers.iter();
+        receivers.all(|r| record.told.get(r) == Some(&record.state))
+    }
+
+    fn forget_old(&mut self, out: &mut Out, now: Now, limits: &AlertSettings) {
+        let old = |record: &AlertRecord| {
+            let over = record
+                .resolved
+                .map(|at| Millis(now.wall.0.saturating_sub(at.0)));
+            over.is_some_and(|over| over >= limits.keep_resolved)
+        };
+        let keys: Vec<String> = self
+            .records
+            .values()
+            .filter(|r| old(r) && self.is_told(r))
+            .map(|r| r.key.clone())
+            .collect();
+        for key in keys {
+            self.records.remove(&key);
+            self.telling.retain(|(alert, _), _| *alert != key);
+            out.store(Write::ForgetAlert(key));
+        }
+    }
+
+    /// When `tell` has something to do again.
+    pub(crate) fn next(&self) -> Option<Boottime> {
+        let times = self.telling.values().map(|telling| match telling {
+            Telling::UnderWay { until, .. } | Telling::Waits { until, .. } => *until,
+        });
+        times.min()
+    }
+
+    pub(crate) fn view(&self, record: &AlertRecord) -> AlertView {
+        AlertView {
+            key: record.key.clone(),
+            state: record.state,
+            severity: record.severity,
+            node: record.node.clone(),
+            work: record.work.clone(),
+            summary: record.summary.clone(),
+            detail: record.detail.clone(),
+            since: record.since,
+            resolved: record.resolved,
+            delivered: self.is_told(record),
+        }
+    }
+}

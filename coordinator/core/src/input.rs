@@ -1,0 +1,103 @@
+//! Everything that can happen to a coordinator, as one closed enum.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use nodemedic_protocol::message::Message;
+use nodemedic_protocol::work::WorkSpec;
+use nodemedic_protocol::{Millis, NodeId, WorkName};
+
+/// Names a request until it is answered; the edge chooses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// Names one try to tell one receiver about one alert; the core chooses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NotifyId(pub u64);
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The moment of `poll_timeout` has come. Harmless at any other moment.
+    Timer,
+    /// A message of a node arrived.
+    Message {
+        /// From its topic; the broker has checked that the sender is this node.
+        node: NodeId,
+        /// What it says.
+        message: Box<Message>,
+        /// True when the broker kept it from before.
+        retained: bool,
+    },
+    /// A message on the coordinator's own topic arrived: maybe another one leads.
+    OtherCoordinator(nodemedic_protocol::message::CoordinatorState),
+    /// Messages can be sent and received.
+    LinkUp,
+    /// They cannot.
+    LinkDown,
+    /// A person or a program asks for something.
+    Request {
+        /// Given back with the answer.
+        id: RequestId,
+        /// What is asked.
+        request: Request,
+    },
+    /// A try to tell a receiver has ended.
+    Notified {
+        /// Which try.
+        id: NotifyId,
+        /// Taken by the receiver, or why not.
+        result: Result<(), String>,
+    },
+}
+
+/// What can be asked of a coordinator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Empty a node and keep it empty.
+    Drain {
+        /// Which.
+        node: NodeId,
+        /// Why.
+        reason: String,
+        /// After so long what is left is stopped.
+        deadline: Option<Millis>,
+    },
+    /// Take back any drain of a node, and let work that was fenced there return.
+    Undrain {
+        /// Which.
+        node: NodeId,
+    },
+    /// Give a node no new work.
+    Cordon {
+        /// Which.
+        node: NodeId,
+        /// Why.
+        reason: String,
+    },
+    /// Take a cordon back.
+    Uncordon {
+        /// Which.
+        node: NodeId,
+    },
+    /// Declare works, or change those of the same name. All or none.
+    PutWork {
+        /// Which.
+        works: Vec<WorkSpec>,
+    },
+    /// Stop a work everywhere and forget it.
+    RemoveWork {
+        /// Which.
+        work: WorkName,
+    },
+    /// A person's word that nothing runs on a node any more.
+    ConfirmDown {
+        /// Which.
+        node: NodeId,
+        /// How the person knows.
+        reason: String,
+        /// Who says so.
+        by: String,
+    },
+}

@@ -1,0 +1,303 @@
+//! What a coordinator keeps for ever: the records, and the writes that change them.
+//!
+//! The store is dumb: it applies writes by key and reads everything back at start. Each record is
+//! one JSON value; a record whose fields change is a new version for readers
+//! (docs/howto/change-a-message.md).
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+
+use nodemedic_protocol::api::{AlertState, DrainBy, JournalEntry};
+use nodemedic_protocol::inventory::{Capacity, Inventory};
+use nodemedic_protocol::message::Session;
+use nodemedic_protocol::work::{Enforcement, StopCause, WorkSpec};
+use nodemedic_protocol::{
+    BootId, Epoch, Generation, Millis, NodeId, Revision, Seq, Severity, StreamId, WallTime,
+    WorkName,
+};
+use serde::{Deserialize, Serialize};
+
+/// Everything, as read at start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// Of this leadership: raised and committed by the edge before the core begins.
+    pub epoch: Epoch,
+    /// By [`Write::Node`].
+    pub nodes: BTreeMap<NodeId, NodeRecord>,
+    /// By [`Write::Work`] and [`Write::RemoveWork`].
+    pub works: BTreeMap<WorkName, WorkSpec>,
+    /// By [`Write::Grant`] and [`Write::EndGrant`]: only those that have not ended.
+    pub grants: BTreeMap<GrantKey, GrantRecord>,
+    /// By [`Write::HighestGeneration`].
+    pub generations: BTreeMap<WorkName, Generation>,
+    /// By [`Write::EventMark`].
+    pub marks: BTreeMap<NodeId, EventMark>,
+    /// By [`Write::Alert`] and [`Write::ForgetAlert`].
+    pub alerts: BTreeMap<String, AlertRecord>,
+    /// Number of the newest [`Write::Journal`] entry; 0 when there is none.
+    pub journal_last: u64,
+}
+
+/// Identity of a grant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct GrantKey {
+    /// The work.
+    pub work: WorkName,
+    /// Rises with each grant of it.
+    pub generation: Generation,
+}
+
+impl From<GrantKey> for String {
+    fn from(key: GrantKey) -> String {
+        alloc::format!("{}/{}", key.work, key.generation)
+    }
+}
+
+impl TryFrom<String> for GrantKey {
+    type Error = String;
+    fn try_from(text: String) -> Result<GrantKey, String> {
+        let bad = || alloc::format!("{text:?} is not WORK/GENERATION");
+        let (work, generation) = text.rsplit_once('/').ok_or_else(bad)?;
+        Ok(GrantKey {
+            work: WorkName::new(work).map_err(|_| bad())?,
+            generation: Generation(generation.parse().map_err(|_| bad())?),
+        })
+    }
+}
+
+/// One change. All but the journal replace what stood under the same key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Write {
+    /// Put a node under its name.
+    Node(NodeRecord),
+    /// Put a work under its name.
+    Work(WorkSpec),
+    /// Remove a work; its highest generation stays.
+    RemoveWork(WorkName),
+    /// Put a grant under its key.
+    Grant(GrantRecord),
+    /// Remove a grant that has ended.
+    EndGrant(GrantKey),
+    /// Put the highest generation that was ever given for a work.
+    HighestGeneration {
+        /// The work.
+        work: WorkName,
+        /// Its highest one.
+        generation: Generation,
+    },
+    /// Append to the journal; the number is one above the last.
+    Journal(JournalEntry),
+    /// Put up to where the events of a node are in the journal.
+    EventMark {
+        /// Whose.
+        node: NodeId,
+        /// Up to where.
+        mark: EventMark,
+    },
+    /// Put an alert under its key.
+    Alert(AlertRecord),
+    /// Remove an alert that is over and has been told.
+    ForgetAlert(String),
+}
+
+impl Stored {
+    /// Does what a store does with one write; tests and the simulation use it as their store.
+    pub fn apply(&mut self, write: Write) {
+        match write {
+            Write::Node(node) => {
+                self.nodes.insert(node.node.clone(), node);
+            }
+            Write::Work(spec) => {
+                self.works.insert(spec.name.clone(), spec);
+            }
+            Write::RemoveWork(name) => {
+                self.works.remove(&name);
+            }
+            Write::Grant(grant) => {
+                self.grants.insert(grant.key.clone(), grant);
+            }
+            Write::EndGrant(key) => {
+                self.grants.remove(&key);
+            }
+            Write::HighestGeneration { work, generation } => {
+                self.generations.insert(work, generation);
+            }
+            Write::Journal(entry) => self.journal_last = entry.number,
+            Write::EventMark { node, mark } => {
+                self.marks.insert(node, mark);
+            }
+            Write::Alert(alert) => {
+                self.alerts.insert(alert.key.clone(), alert);
+            }
+            Write::ForgetAlert(key) => {
+                self.alerts.remove(&key);
+            }
+        }
+    }
+}
+
+/// What is kept of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// Which.
+    pub node: NodeId,
+    /// Its newest proved session.
+    pub session: Session,
+    /// From its newest birth; absent until one arrived.
+    pub birth: Option<BirthFacts>,
+    /// Newest assignment that may have been sent to it.
+    pub revision: Revision,
+    /// Set while it takes no new work.
+    pub cordon: Option<CordonRecord>,
+    /// Set while it is being emptied or is empty.
+    pub drain: Option<DrainRecord>,
+    /// True when a person took back a drain that the agent still wants; forgotten when the agent
+    /// wants it no more.
+    pub wish_overruled: bool,
+    /// Work that must not come back here for a while.
+    pub barred: BTreeMap<WorkName, Barred>,
+}
+
+/// Facts of a birth that outlive a coordinator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BirthFacts {
+    /// The agent's version.
+    pub version: String,
+    /// What the host is made of.
+    pub inventory: Inventory,
+    /// What it offers.
+    pub capacity: Capacity,
+    /// For placement.
+    pub labels: BTreeMap<String, String>,
+    /// Failure domain.
+    pub zone: Option<String>,
+    /// Who keeps its promises.
+    pub enforcement: Enforcement,
+    /// The life of its event spool.
+    pub stream: StreamId,
+}
+
+/// A cordon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CordonRecord {
+    /// Why.
+    pub reason: String,
+}
+
+/// A drain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainRecord {
+    /// Why.
+    pub reason: String,
+    /// Who asked.
+    pub by: DrainBy,
+    /// Since when.
+    pub since: WallTime,
+    /// After so long what is left is stopped.
+    pub within: Option<Millis>,
+    /// True once everything is proved gone.
+    pub done: bool,
+}
+
+/// Why a work must not come back to a node for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Barred {
+    /// How it ended there.
+    pub cause: StopCause,
+    /// Under which grant.
+    pub generation: Generation,
+    /// Since when.
+    pub since: WallTime,
+    /// The node's words.
+    pub detail: String,
+}
+
+/// One grant that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantRecord {
+    /// Which.
+    pub key: GrantKey,
+    /// To whom.
+    pub node: NodeId,
+    /// On which boot of it: another boot runs nothing of this grant.
+    pub boot_id: BootId,
+    /// As it was when granted; the node holds it like this until the grant ends.
+    pub spec: WorkSpec,
+    /// Since when.
+    pub granted: WallTime,
+    /// Set from the moment that it is being taken away; never unset.
+    pub releasing: Option<ReleaseWhy>,
+}
+
+/// Why a grant is taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReleaseWhy {
+    /// The work is not declared any more.
+    WorkRemoved,
+    /// The work's declaration changed in what the node was given.
+    WorkChanged,
+    /// More hold it than are wanted.
+    Surplus,
+    /// The node is being drained.
+    Drain,
+    /// The node is being drained and its deadline has passed.
+    DrainDeadline,
+    /// The node does not have the labels that the work wants now.
+    Labels,
+    /// Work of higher priority needs the room.
+    Preempted,
+    /// Its holder was lost.
+    NodeLost,
+}
+
+impl core::fmt::Display for ReleaseWhy {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.pad(match self {
+            ReleaseWhy::WorkRemoved => "the work was removed",
+            ReleaseWhy::WorkChanged => "the work was changed",
+            ReleaseWhy::Surplus => "more hold it than are wanted",
+            ReleaseWhy::Drain => "the node is being drained",
+            ReleaseWhy::DrainDeadline => "the deadline of the drain has passed",
+            ReleaseWhy::Labels => "the node lacks labels that the work wants",
+            ReleaseWhy::Preempted => "work of higher priority needs the room",
+            ReleaseWhy::NodeLost => "the node is lost",
+        })
+    }
+}
+
+/// Up to where the events of a node are stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventMark {
+    /// The life of its spool.
+    pub stream: StreamId,
+    /// The last one that is stored.
+    pub seq: Seq,
+}
+
+/// One alert.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertRecord {
+    /// Identity.
+    pub key: String,
+    /// Open or resolved.
+    pub state: AlertState,
+    /// How much it matters.
+    pub severity: Severity,
+    /// About which node, if one.
+    pub node: Option<NodeId>,
+    /// About which work, if one.
+    pub work: Option<WorkName>,
+    /// One sentence.
+    pub summary: String,
+    /// What was seen, what was tried, what is next.
+    pub detail: String,
+    /// Since when.
+    pub since: WallTime,
+    /// Until when.
+    pub resolved: Option<WallTime>,
+    /// Which state each receiver has heard.
+    pub told: BTreeMap<String, AlertState>,
+}
