@@ -1,0 +1,264 @@
+//! `nodemedic node X`: one node in full.
+
+use nodemedic_protocol::api::{DrainBy, NodeView, Scheduling};
+use nodemedic_protocol::sample::Sample;
+use nodemedic_protocol::{NodeId, WallTime};
+
+use crate::args::Context;
+use crate::failure::Failure;
+use crate::out::{Cell, Column, Paint, Table, ago, bytes, per_mille};
+use crate::words;
+
+/// Which node.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The node's name
+    node: NodeId,
+}
+
+/// Asks and prints.
+pub fn run(args: &Args, context: &Context) -> Result<(), Failure> {
+    let node = context.client()?.node(&args.node)?;
+    if context.screen.json {
+        return context.screen.json(&node);
+    }
+    let (width, color) = (context.screen.width, context.screen.color);
+    for part in parts(&node, nodemedic_edge::clock::wall()) {
+        context.screen.say(&part.render(width, color));
+    }
+    Ok(())
+}
+
+fn parts(node: &NodeView, now: WallTime) -> Vec<Table> {
+    let mut parts = vec![facts(node, now)];
+    if !node.conditions.is_empty() {
+        parts.push(conditions(node, now));
+    }
+    if !node.works.is_empty() {
+        parts.push(works(node, now));
+    }
+    parts
+}
+
+fn facts(node: &NodeView, now: WallTime) -> Table {
+    let mut table = Table::bare(&[Column::left("what"), Column::flexible("value", 20)], 0);
+    let mut row = |name: &str, value: Cell| table.row(vec![Cell::painted(name, Paint::Dim), value]);
+    row("node", Cell::painted(node.node.as_str(), Paint::Bold));
+    let heard = node
+        .heard_ago
+        .map_or_else(|| "never".to_owned(), |span| format!("{span} ago"));
+    row(
+        "liveness",
+        Cell::painted(
+            format!(
+                "{}, since {}, heard {heard}",
+                node.liveness,
+                ago(now, node.liveness_since)
+            ),
+            words::liveness_paint(node.liveness),
+        ),
+    );
+    row(
+        "health",
+        Cell::painted(node.level.to_string(), words::level_paint(node.level)),
+    );
+    row("work", scheduling(&node.scheduling, now));
+    if let Scheduling::Draining(drain) = &node.scheduling {
+        for waiting in &drain.waiting {
+            row("  waits for", waiting.as_str().into());
+        }
+    }
+    row("zone", Cell::maybe(node.zone.as_deref()));
+    if !node.labels.is_empty() {
+        let labels: Vec<String> = node
+            .labels
+            .iter()
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect();
+        row("labels", labels.join(" ").into());
+    }
+    row(
+        "promises kept by",
+        words::enforcement(node.enforcement).into(),
+    );
+    row(
+        "processors",
+        format!(
+            "{} of {} granted",
+            milli(node.used.cpu_milli),
+            milli(node.capacity.cpu_milli)
+        )
+        .into(),
+    );
+    row(
+        "memory",
+        format!(
+            "{} of {} granted",
+            bytes(node.used.memory_bytes),
+            bytes(node.capacity.memory_bytes)
+        )
+        .into(),
+    );
+    if let Some(inventory) = &node.inventory {
+        let os = inventory.os.as_deref().unwrap_or("-");
+        let kernel = inventory.kernel.as_deref().unwrap_or("-");
+        row(
+            "host",
+            format!("{}, {os}, kernel {kernel}", inventory.hostname).into(),
+        );
+        let model = inventory.cpu_model.as_deref().unwrap_or("-");
+        row(
+            "hardware",
+            format!(
+                "{} x {model}, {}",
+                inventory.cpus,
+                bytes(inventory.memory_bytes)
+            )
+            .into(),
+        );
+    }
+    if let Some(sample) = &node.sample {
+        row("now", usage(sample).into());
+        row("sampled", ago(now, sample.wall).into());
+    }
+    row("agent", Cell::maybe(node.version.as_deref()));
+    row("assignment", revision(node));
+    table
+}
+
+fn revision(node: &NodeView) -> Cell {
+    if node.revision_taken == node.revision_wanted {
+        format!("revision {}, taken", node.revision_wanted).into()
+    } else {
+        let text = format!(
+            "revision {}, has taken {} so far",
+            node.revision_wanted, node.revision_taken
+        );
+        Cell::painted(text, Paint::Warn)
+    }
+}
+
+/// Thousandths as a decimal number: `1.5`.
+fn milli(value: u64) -> String {
+    format!("{}.{}", value / 1000, value % 1000 / 100)
+}
+
+fn usage(sample: &Sample) -> String {
+    let cpu = per_mille(sample.cpu.as_ref().and_then(|cpu| cpu.busy));
+    let memory = sample.memory.as_ref().and_then(|m| m.available_bytes);
+    let memory = memory.map_or_else(|| "-".to_owned(), bytes);
+    let load = sample
+        .load
+        .as_ref()
+        .map_or_else(|| "-".to_owned(), |load| milli(load.one_milli));
+    format!("cpu {cpu}, load {load}, memory available {memory}")
+}
+
+fn scheduling(scheduling: &Scheduling, now: WallTime) -> Cell {
+    let (word, paint) = words::scheduling(scheduling);
+    let text = match scheduling {
+        Scheduling::Open => "takes new work".to_owned(),
+        Scheduling::Cordoned { reason } => format!("{word}: {reason}"),
+        Scheduling::Draining(drain) | Scheduling::Drained(drain) => {
+            let by = match drain.by {
+                DrainBy::Person => "a person",
+                DrainBy::Agent => "the host itself",
+            };
+            let until = drain.deadline.map_or_else(String::new, |deadline| {
+                format!(
+                    ", forced in {}",
+                    nodemedic_protocol::Millis(deadline.0.saturating_sub(now.0))
+                )
+            });
+            let until = if word == "draining" {
+                until
+            } else {
+                String::new()
+            };
+            format!(
+                "{word}: {} (by {by}, {}{until})",
+                drain.reason,
+                ago(now, drain.since)
+            )
+        }
+    };
+    Cell::painted(text, paint)
+}
+
+fn conditions(node: &NodeView, now: WallTime) -> Table {
+    let mut table = Table::new(&[
+        Column::left("CONDITION"),
+        Column::left("SEVERITY"),
+        Column::left("SINCE"),
+        Column::flexible("WHAT", 20),
+    ]);
+    for condition in &node.conditions {
+        let seen = if condition.seen {
+            ""
+        } else {
+            " (not seen now)"
+        };
+        table.row(vec![
+            format!("{}: {}", condition.component, condition.reason).into(),
+            Cell::painted(
+                condition.severity.to_string(),
+                words::severity_paint(condition.severity),
+            ),
+            ago(now, condition.since_wall).into(),
+            format!("{}{seen}", condition.message).into(),
+        ]);
+    }
+    table
+}
+
+fn works(node: &NodeView, now: WallTime) -> Table {
+    let mut table = Table::new(&[
+        Column::left("WORK"),
+        Column::right("GENERATION"),
+        Column::left("STATE"),
+        Column::left("SINCE"),
+        Column::flexible("DETAIL", 12),
+    ]);
+    for held in &node.works {
+        let (state, paint) = words::work_state(held.state);
+        let leaving = if held.releasing { " (leaving)" } else { "" };
+        table.row(vec![
+            Cell::painted(held.work.as_str(), Paint::Bold),
+            held.generation.to_string().into(),
+            Cell::painted(format!("{state}{leaving}"), paint),
+            ago(now, held.since).into(),
+            held.detail.as_str().into(),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::nodes::tests::node;
+
+    #[test]
+    fn a_node_reads_from_the_top() {
+        let text: Vec<String> = parts(&node("node-1"), WallTime(50_000))
+            .iter()
+            .map(|part| part.render(Some(90), false))
+            .collect();
+        assert_eq!(
+            text.join("\n"),
+            "\
+node              node-1
+liveness          alive, since 10.0s ago, heard 310ms ago
+health            healthy
+work              takes new work
+zone              rack-7
+promises kept by  software watchdog, 1.0s
+processors        0.5 of 2.0 granted
+memory            1.0 GiB of 4.0 GiB granted
+agent             0.1.0
+assignment        revision 3, taken
+WORK  GENERATION  STATE    SINCE     DETAIL
+web            2  running  9.0s ago  answers"
+        );
+    }
+}

@@ -1,0 +1,322 @@
+//! The fleet's own words as sentences for people: events, decisions, states, and how each stands
+//! out. Texts are cleaned where they are printed, not here.
+
+use nodemedic_protocol::api::{
+    AlertState, Decision, JournalEntry, JournalWhat, Liveness, Proof, Scheduling,
+};
+use nodemedic_protocol::event::{ActionRecord, Event, EventKind, Outcome};
+use nodemedic_protocol::health::{Level, Severity};
+use nodemedic_protocol::work::{Enforcement, OnLeaseLoss, Sharing, StopCause, WorkState};
+
+use crate::out::Paint;
+
+/// How a liveness stands out.
+pub const fn liveness_paint(liveness: Liveness) -> Paint {
+    match liveness {
+        Liveness::Alive => Paint::Good,
+        Liveness::Suspect | Liveness::Returning | Liveness::Away => Paint::Warn,
+        Liveness::Lost => Paint::Bad,
+        Liveness::Unheard => Paint::Dim,
+    }
+}
+
+/// How a level stands out.
+pub const fn level_paint(level: Level) -> Paint {
+    match level {
+        Level::Healthy => Paint::Good,
+        Level::Unknown => Paint::Dim,
+        Level::Degraded => Paint::Warn,
+        Level::Failed => Paint::Bad,
+    }
+}
+
+/// How a severity stands out.
+pub const fn severity_paint(severity: Severity) -> Paint {
+    match severity {
+        Severity::Info => Paint::Plain,
+        Severity::Warning => Paint::Warn,
+        Severity::Critical => Paint::Bad,
+    }
+}
+
+/// An alert's state in a word.
+pub const fn alert_state(state: AlertState) -> &'static str {
+    match state {
+        AlertState::Firing => "firing",
+        AlertState::Resolved => "resolved",
+    }
+}
+
+/// A work's state on a node in words; `-` while the node has not said.
+pub const fn work_state(state: Option<WorkState>) -> (&'static str, Paint) {
+    match state {
+        None => ("-", Paint::Dim),
+        Some(WorkState::Starting) => ("starting", Paint::Warn),
+        Some(WorkState::Running) => ("running", Paint::Good),
+        Some(WorkState::Failing) => ("failing", Paint::Bad),
+        Some(WorkState::Stopping) => ("stopping", Paint::Warn),
+        Some(WorkState::Unknown) => ("unknown", Paint::Dim),
+        Some(WorkState::Stopped(StopCause::Asked)) => ("stopped", Paint::Dim),
+        Some(WorkState::Stopped(StopCause::LeaseLost)) => ("stopped: lease lost", Paint::Warn),
+        Some(WorkState::Stopped(StopCause::Fenced)) => ("stopped: fenced", Paint::Bad),
+        Some(WorkState::Stopped(StopCause::Refused)) => ("stopped: refused", Paint::Bad),
+    }
+}
+
+/// Whether a node takes new work, in a word.
+pub const fn scheduling(scheduling: &Scheduling) -> (&'static str, Paint) {
+    match scheduling {
+        Scheduling::Open => ("open", Paint::Plain),
+        Scheduling::Cordoned { .. } => ("cordoned", Paint::Warn),
+        Scheduling::Draining(_) => ("draining", Paint::Warn),
+        Scheduling::Drained(_) => ("drained", Paint::Warn),
+    }
+}
+
+/// Why a node takes no new work; `None` when it does.
+pub fn scheduling_reason(scheduling: &Scheduling) -> Option<&str> {
+    match scheduling {
+        Scheduling::Open => None,
+        Scheduling::Cordoned { reason } => Some(reason),
+        Scheduling::Draining(drain) | Scheduling::Drained(drain) => Some(&drain.reason),
+    }
+}
+
+/// How a work is shared, in words.
+pub fn sharing(sharing: Sharing) -> String {
+    match sharing {
+        Sharing::Exclusive {
+            on_lease_loss: OnLeaseLoss::Stop,
+        } => "exclusive (stop)".to_owned(),
+        Sharing::Exclusive {
+            on_lease_loss: OnLeaseLoss::Keep,
+        } => "exclusive (keep)".to_owned(),
+        Sharing::Replicated { replicas } => format!("{replicas} replicas"),
+    }
+}
+
+/// Who keeps a node's promises, in words.
+pub fn enforcement(enforcement: Enforcement) -> String {
+    match enforcement {
+        Enforcement::Hardware { timeout } => format!("hardware watchdog, {timeout}"),
+        Enforcement::Software { timeout } => format!("software watchdog, {timeout}"),
+        Enforcement::None => "nobody".to_owned(),
+    }
+}
+
+/// A journal entry as one sentence.
+pub fn entry(entry: &JournalEntry) -> (String, Paint) {
+    match &entry.what {
+        JournalWhat::Node(event) => node_event(event),
+        JournalWhat::Coordinator(decided) => decision(decided),
+    }
+}
+
+/// What a node reported, as one sentence.
+pub fn node_event(event: &Event) -> (String, Paint) {
+    let about = &event.component;
+    match &event.kind {
+        EventKind::AgentStarted {
+            version,
+            new_boot: false,
+        } => (format!("agent {version} started"), Paint::Plain),
+        EventKind::AgentStarted {
+            version,
+            new_boot: true,
+        } => (
+            format!("agent {version} started after a boot of the host"),
+            Paint::Plain,
+        ),
+        EventKind::AgentStopping { reason } => (format!("agent stops: {reason}"), Paint::Plain),
+        EventKind::Down { cause } => (format!("{about} is down: {cause}"), Paint::Bad),
+        EventKind::Up { after } => (format!("{about} works again after {after}"), Paint::Good),
+        EventKind::Action(record) => action(&about.to_string(), record),
+        EventKind::ConditionRaised {
+            reason,
+            severity,
+            message,
+            ..
+        } => (
+            format!("{about}: {reason} ({severity}): {message}"),
+            severity_paint(*severity),
+        ),
+        EventKind::ConditionCleared {
+            reason,
+            after,
+            because,
+        } => (
+            format!("{about}: no longer {reason}, after {after}: {because}"),
+            Paint::Good,
+        ),
+        EventKind::LeaseLost { generation } => (
+            format!("{about} lost its lease (generation {generation})"),
+            Paint::Bad,
+        ),
+        EventKind::ConfigReloaded => ("configuration read again".to_owned(), Paint::Plain),
+        EventKind::ConfigRefused { error } => (
+            format!("configuration refused, the old one stays in force: {error}"),
+            Paint::Bad,
+        ),
+        EventKind::MessageRefused { error } => (format!("message refused: {error}"), Paint::Warn),
+        EventKind::Dropped { first, last } => (
+            format!("events {first} to {last} are gone: the spool was full"),
+            Paint::Bad,
+        ),
+    }
+}
+
+fn action(about: &str, record: &ActionRecord) -> (String, Paint) {
+    let verb = record.verb;
+    let (how, paint) = match &record.outcome {
+        Outcome::Done => (format!("done in {}", record.took), Paint::Plain),
+        Outcome::Failed(seen) => (format!("failed after {}: {seen}", record.took), Paint::Bad),
+        Outcome::TimedOut => (format!("no answer within {}", record.took), Paint::Bad),
+        Outcome::Interrupted => (
+            "interrupted, nobody knows how it ended".to_owned(),
+            Paint::Warn,
+        ),
+    };
+    let budget = record.budget.map_or_else(String::new, |b| {
+        format!(", {} of {} within {}", b.used, b.of, b.window)
+    });
+    (
+        format!("{verb} {about}: {how}{budget} (because {})", record.cause),
+        paint,
+    )
+}
+
+/// What a coordinator decided or saw, as one sentence.
+pub fn decision(decision: &Decision) -> (String, Paint) {
+    match decision {
+        Decision::Started { epoch } => (
+            format!("coordinator took the lead, epoch {epoch}"),
+            Paint::Plain,
+        ),
+        Decision::Liveness { from, to, because } => {
+            (format!("{from} -> {to}: {because}"), liveness_paint(*to))
+        }
+        Decision::Granted {
+            work,
+            generation,
+            because,
+        } => (
+            format!("gets {work} (generation {generation}): {because}"),
+            Paint::Plain,
+        ),
+        Decision::Releasing {
+            work,
+            generation,
+            because,
+        } => (
+            format!("gives up {work} (generation {generation}): {because}"),
+            Paint::Warn,
+        ),
+        Decision::Ended {
+            work,
+            generation,
+            proof,
+        } => (
+            format!(
+                "no longer holds {work} (generation {generation}): {}",
+                proof_words(proof)
+            ),
+            Paint::Plain,
+        ),
+        Decision::Scheduling { to, because } => (format!("{to}: {because}"), Paint::Warn),
+        Decision::AlertRaised { key, summary } => (format!("ALERT {summary} [{key}]"), Paint::Bad),
+        Decision::AlertResolved { key } => (format!("resolved [{key}]"), Paint::Good),
+        Decision::WorkChanged { works, how } => {
+            let names: Vec<&str> = works.iter().map(|work| work.as_str()).collect();
+            (format!("work {how}: {}", names.join(", ")), Paint::Plain)
+        }
+    }
+}
+
+fn proof_words(proof: &Proof) -> String {
+    match proof {
+        Proof::StopConfirmed => "the node proved that it is stopped".to_owned(),
+        Proof::Rebooted => "the node rebooted".to_owned(),
+        Proof::LeaseEnded => "its lease has provably ended".to_owned(),
+        Proof::PersonsWord { by, reason } => format!("{by} says so: {reason}"),
+        Proof::NotNeeded => "not exclusive, so no proof is needed".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nodemedic_protocol::event::{BudgetUse, Verb};
+    use nodemedic_protocol::health::{Component, Reason};
+    use nodemedic_protocol::{BootId, Boottime, Generation, Millis, Seq, WallTime, WorkName};
+
+    fn event(kind: EventKind) -> String {
+        node_event(&Event {
+            seq: Seq(7),
+            boot_id: BootId::new("b").unwrap(),
+            at: Boottime(1),
+            wall: WallTime(1),
+            component: Component::Work(WorkName::new("ledger").unwrap()),
+            kind,
+        })
+        .0
+    }
+
+    #[test]
+    fn events_read_as_sentences() {
+        assert_eq!(
+            event(EventKind::Down {
+                cause: "killed by signal 9".into()
+            }),
+            "work ledger is down: killed by signal 9"
+        );
+        assert_eq!(
+            event(EventKind::Action(ActionRecord {
+                verb: Verb::Restart,
+                cause: "killed by signal 9".into(),
+                command: "nodemedic sample".into(),
+                outcome: Outcome::Done,
+                took: Millis(12),
+                budget: Some(BudgetUse {
+                    used: 1,
+                    of: 5,
+                    window: Millis(600_000)
+                }),
+            })),
+            "restart work ledger: done in 12ms, 1 of 5 within 10m00s (because killed by signal 9)"
+        );
+        assert_eq!(
+            event(EventKind::ConditionRaised {
+                reason: Reason::Fenced,
+                severity: Severity::Critical,
+                message: "5 restarts in 10m00s did not help".into(),
+                evidence: Default::default(),
+            }),
+            "work ledger: fenced (critical): 5 restarts in 10m00s did not help"
+        );
+    }
+
+    #[test]
+    fn decisions_read_as_sentences() {
+        let ended = Decision::Ended {
+            work: WorkName::new("ledger").unwrap(),
+            generation: Generation(3),
+            proof: Proof::PersonsWord {
+                by: "ann".into(),
+                reason: "pulled the plug".into(),
+            },
+        };
+        assert_eq!(
+            decision(&ended).0,
+            "no longer holds ledger (generation 3): ann says so: pulled the plug"
+        );
+        let lost = Decision::Liveness {
+            from: Liveness::Suspect,
+            to: Liveness::Lost,
+            because: "silent for 3.0s".into(),
+        };
+        assert_eq!(
+            decision(&lost),
+            ("suspect -> lost: silent for 3.0s".into(), Paint::Bad)
+        );
+    }
+}
