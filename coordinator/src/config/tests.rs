@@ -1,0 +1,154 @@
+//! Each mistake in tests/fixtures/config/coordinator, and the exact words that its author reads.
+
+use super::*;
+use nodemedic_protocol::Millis;
+use nodemedic_protocol::work::{Check, OnLeaseLoss, Run, Sharing};
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/config/coordinator")
+}
+
+fn fixture(name: &str) -> Result<Config, String> {
+    let directory = fixtures();
+    Config::read(&directory.join(name)).map_err(|error| {
+        // What a person reads, without where this copy of the repository lies.
+        error
+            .to_string()
+            .replace(&format!("{}/", directory.display()), "")
+    })
+}
+
+#[test]
+fn every_mistake_is_explained_in_these_words() {
+    let mut mistakes: Vec<String> = std::fs::read_dir(fixtures())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("bad-") && name.ends_with(".toml"))
+        .collect();
+    mistakes.sort();
+    assert!(mistakes.len() > 30, "fixtures are missing: {mistakes:?}");
+    let mut wrong = Vec::new();
+    for name in mistakes {
+        let expected = fixtures().join(&name).with_extension("txt");
+        let expected = std::fs::read_to_string(&expected).unwrap_or_default();
+        let said = fixture(&name).expect_err(&name);
+        if said.trim_end() != expected.trim_end() {
+            wrong.push(format!("{name} said:\n{said}\ninstead of:\n{expected}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn no_error_repeats_the_secret_part_of_a_url() {
+    let said = fixture("bad-webhook-url.toml").unwrap_err();
+    assert!(!said.contains("hush"), "{said}");
+}
+
+#[test]
+fn an_empty_file_is_a_coordinator_for_this_machine() {
+    let config = fixture("good-empty.toml").unwrap();
+    assert_eq!(config.api.listen.to_string(), "127.0.0.1:7780");
+    let BrokerConfig::Embedded { listen, tls: None } = config.broker else {
+        panic!("{:?}", config.broker)
+    };
+    assert_eq!(listen.to_string(), "127.0.0.1:1883");
+    assert!(config.works.is_empty() && config.webhooks.is_empty());
+    assert_eq!(
+        config.settings,
+        Settings::new(config.site, env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
+fn every_key_reaches_its_place() {
+    let config = fixture("good-full.toml").unwrap();
+    assert_eq!(config.site.as_str(), "plant-7");
+    assert_eq!(config.api.listen.to_string(), "0.0.0.0:7790");
+    assert_eq!(
+        config.api.token.as_deref(),
+        Some("0123456789abcdef0123456789abcdef")
+    );
+    let BrokerConfig::Embedded {
+        listen,
+        tls: Some(tls),
+    } = &config.broker
+    else {
+        panic!("{:?}", config.broker)
+    };
+    assert_eq!(listen.to_string(), "0.0.0.0:8883");
+    assert_eq!(tls.ca, fixtures().join("pki/ca.crt"));
+    assert_eq!(config.directory, Path::new("/srv/nodemedic"));
+    let settings = &config.settings;
+    assert_eq!(settings.lease.term, Millis::from_secs(30));
+    assert_eq!(settings.lease.drift_per_mille, 20);
+    assert_eq!(settings.lease.margin, Millis::from_secs(3));
+    assert_eq!(settings.lease.safe_time_min, Millis::from_secs(90));
+    assert_eq!(settings.liveness.suspect_after, Millis::from_secs(20));
+    assert_eq!(settings.liveness.lost_after, Millis::from_secs(40));
+    assert_eq!(settings.liveness.returning_for, Millis::from_secs(25));
+    assert_eq!(settings.liveness.resume_grace_min, Millis::from_secs(120));
+    assert_eq!(
+        settings.placement.fenced_hold_off,
+        Some(Millis::from_secs(6 * 3600))
+    );
+    assert_eq!(settings.placement.refused_hold_off, Millis::from_secs(120));
+    assert_eq!(settings.alerts.unplaced_for, Millis::from_secs(90));
+    assert_eq!(settings.alerts.retry_first, Millis::from_secs(2));
+    assert_eq!(settings.alerts.retry_max, Millis::from_secs(600));
+    assert_eq!(settings.alerts.keep_resolved, Millis::from_secs(48 * 3600));
+    assert_eq!(settings.alerts.receivers, ["on-call"]);
+    assert!(config.webhooks["on-call"].token.is_some());
+
+    let [database, scheduler, web] = config.works.as_slice() else {
+        panic!("{:?}", config.works)
+    };
+    assert_eq!(
+        database.sharing,
+        Sharing::Exclusive {
+            on_lease_loss: OnLeaseLoss::Keep
+        }
+    );
+    assert_eq!(
+        database.run,
+        Run::Systemd {
+            unit: "database@.service".to_owned()
+        }
+    );
+    assert_eq!((database.priority, database.needs.cpu_milli), (10, 2000));
+    assert_eq!(database.needs.memory_bytes, 4 << 30);
+    assert_eq!(database.node_labels["disk"], "nvme");
+    assert_eq!(database.start_grace, Millis::from_secs(60));
+    assert_eq!(database.stop_grace, Millis::from_secs(20));
+    assert_eq!(
+        scheduler.sharing,
+        Sharing::Exclusive {
+            on_lease_loss: OnLeaseLoss::Stop
+        }
+    );
+    let Run::Command {
+        start,
+        stop,
+        environment,
+    } = &scheduler.run
+    else {
+        panic!()
+    };
+    assert_eq!(start.len(), 3);
+    assert_eq!(stop.len(), 2);
+    assert_eq!(environment["LEVEL"], "info");
+    let probe = scheduler.probe.as_ref().unwrap();
+    assert!(matches!(&probe.check, Check::Exec { command } if command.len() == 2));
+    assert_eq!(probe.fail_for, Millis::from_secs(30));
+    assert_eq!(web.sharing, Sharing::Replicated { replicas: 2 });
+    assert_eq!(web.probe.as_ref().unwrap().interval, Millis::from_secs(5));
+}
+
+#[test]
+fn secrets_are_not_in_the_debug_text() {
+    let text = format!("{:?}", fixture("good-full.toml").unwrap());
+    assert!(
+        !text.contains("0123456789abcdef") && !text.contains("team=ops"),
+        "{text}"
+    );
+}

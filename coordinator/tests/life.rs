@@ -1,0 +1,309 @@
+//! The life of a coordinator as a story: a node is born, work is placed on it, the coordinator is
+//! killed, and its successor knows all of it.
+
+#[cfg(test)]
+mod common;
+
+use common::{BOUND, FakeAgent, Place, ask, get, life, running_works, until};
+use nodemedic_protocol::Epoch;
+use nodemedic_protocol::api::{
+    Accepted, ApiError, EventsPage, Liveness, NodeView, StatusView, WorkView,
+};
+use nodemedic_protocol::message::CommandBody;
+
+const PUT_WORK: &str = r#"{"works":[
+    {"name":"ledger","sharing":{"exclusive":{"on_lease_loss":"stop"}},
+     "run":{"command":{"start":["/bin/ledger"]}}},
+    {"name":"web","sharing":{"replicated":{"replicas":1}},
+     "run":{"systemd":{"unit":"web@.service"}}}]}"#;
+
+#[test]
+fn a_killed_coordinator_is_succeeded_by_one_that_knows_its_grants() {
+    let place = Place::new("");
+    let node_life = life();
+    let mut agent = {
+        let _inside = node_life.enter();
+        FakeAgent::start("node-1", place.broker_port)
+    };
+    let first = life();
+    let running = first.block_on(place.start());
+    assert_eq!(running.epoch(), Epoch(1));
+    let held = first.block_on(async {
+        let node: NodeView = until("node-1 alive", || async {
+            let nodes: Vec<NodeView> = get(&running, "/api/v1/nodes").await;
+            nodes
+                .into_iter()
+                .find(|node| node.liveness == Liveness::Alive)
+        })
+        .await;
+        assert_eq!(
+            (node.node.as_str(), node.zone.as_deref()),
+            ("node-1", Some("rack-7"))
+        );
+
+        let answered = ask(&running, "PUT", "/api/v1/work", &[], PUT_WORK).await;
+        assert_eq!(answered.status, 200, "{}", answered.body);
+        assert!(!answered.json::<Accepted>().message.is_empty());
+        let assigned = tokio::time::timeout(BOUND, async {
+            loop {
+                let command = agent.commands.recv().await.expect("the agent ended");
+                if let CommandBody::Assign(assignment) = &command.body
+                    && assignment.works.len() == 2
+                {
+                    return command;
+                }
+            }
+        });
+        let command = assigned.await.expect("no assignment arrived");
+        assert_eq!((command.node.as_str(), command.epoch), ("node-1", Epoch(1)));
+        running_works(&running).await
+    });
+    let events_before: EventsPage = first.block_on(get(&running, "/api/v1/events?limit=1000"));
+
+    // Killed: the runtime goes away with everything in it.
+    let killed = std::thread::spawn(move || {
+        drop(first);
+        drop(running);
+    });
+    killed.join().unwrap();
+
+    let second = life();
+    second.block_on(async {
+        let running = place.start().await;
+        assert_eq!(running.epoch(), Epoch(2));
+        let status: StatusView = get(&running, "/api/v1/status").await;
+        assert_eq!(status.epoch, Epoch(2));
+        assert_eq!(
+            running_works(&running).await,
+            held,
+            "the same grants under the same numbers"
+        );
+        let events: EventsPage = get(&running, "/api/v1/events?after=0&limit=1000").await;
+        let kept = &events.entries[..events_before.entries.len()];
+        assert_eq!(
+            kept, events_before.entries,
+            "the journal lost or changed an entry"
+        );
+        running.stop().await;
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn works_of_the_configuration_are_declared_at_start_and_on_reload() {
+    let work = "[work.web]\nreplicas = 1\nunit = \"web@.service\"\n";
+    let place = Place::new(work);
+    let running = place.start().await;
+    let names = |works: Vec<WorkView>| -> Vec<String> {
+        works
+            .iter()
+            .map(|work| work.spec.name.to_string())
+            .collect()
+    };
+    until("web declared", || async {
+        (names(get(&running, "/api/v1/work").await) == ["web"]).then_some(())
+    })
+    .await;
+    let mut more = place.config().works;
+    more[0].name = "api".parse().unwrap();
+    running.declare(more).await;
+    until("api declared too", || async {
+        (names(get(&running, "/api/v1/work").await) == ["api", "web"]).then_some(())
+    })
+    .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waiting_reader_hears_of_an_event_when_it_happens() {
+    let place = Place::new("");
+    let running = place.start().await;
+    let page: EventsPage = get(&running, "/api/v1/events").await;
+    let path = format!("/api/v1/events?after={}&wait_ms=20000", page.last);
+    let waiting = get::<EventsPage>(&running, &path);
+    let put = ask(&running, "PUT", "/api/v1/work", &[], PUT_WORK);
+    let begin = nodemedic_edge::clock::boottime();
+    let (page, put) = tokio::join!(waiting, put);
+    assert_eq!(put.status, 200, "{}", put.body);
+    assert!(!page.entries.is_empty());
+    let waited = nodemedic_edge::clock::boottime().since(begin);
+    assert!(waited.0 < 10_000, "the reader was told only after {waited}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_refusal_is_an_error_with_a_remedy() {
+    let place = Place::new("");
+    let running = place.start().await;
+    let drain = "/api/v1/nodes/nobody/drain";
+    let big = format!("{{\"works\": \"{}\"}}", "x".repeat(2 << 20));
+    for (method, path, headers, body, status, word) in [
+        (
+            "GET",
+            "/api/v1/nodes/nobody",
+            &[][..],
+            "",
+            404,
+            "nodemedic nodes",
+        ),
+        (
+            "GET",
+            "/api/v1/nodes/..%2Fx",
+            &[],
+            "",
+            400,
+            "not a node name",
+        ),
+        ("POST", drain, &[], r#"{"reason":"disk"}"#, 404, "nobody"),
+        (
+            "POST",
+            drain,
+            &[],
+            r#"{"raeson":"disk"}"#,
+            422,
+            "unknown field `raeson`",
+        ),
+        ("POST", drain, &[], "{", 400, "docs/reference/api.md"),
+        ("POST", drain, &[], "", 415, "Content-Type"),
+        ("PUT", "/api/v1/work", &[], big.as_str(), 413, "limit"),
+        (
+            "DELETE",
+            "/api/v1/work/nothing",
+            &[],
+            "",
+            404,
+            "nodemedic work",
+        ),
+        (
+            "GET",
+            "/api/v1/nothing",
+            &[],
+            "",
+            404,
+            "docs/reference/api.md",
+        ),
+        ("DELETE", "/api/v1/nodes", &[], "", 405, "DELETE"),
+        ("GET", "/api/v1/events?limit=0", &[], "", 400, "1 to 1000"),
+        ("GET", "/api/v1/events?form=1", &[], "", 400, "form"),
+        (
+            "GET",
+            "/api/v1/nodes",
+            &["host: evil.example"],
+            "",
+            403,
+            "token_file",
+        ),
+        (
+            "POST",
+            drain,
+            &["origin: http://evil.example"],
+            "{}",
+            403,
+            "another origin",
+        ),
+    ] {
+        let answered = ask(&running, method, path, headers, body).await;
+        assert_eq!(
+            answered.status, status,
+            "{method} {path}: {}",
+            answered.body
+        );
+        let error = answered.json::<ApiError>().error;
+        assert!(error.contains(word), "{method} {path}: {error}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_token_nothing_but_the_health_check_is_open() {
+    let place = Place::new("");
+    let token = place.directory.path().join("token");
+    nodemedic_edge::files::write_atomic(&token, b"0123456789abcdef\n", 0o600).unwrap();
+    let mut config = place.config();
+    config.api.token = Some("0123456789abcdef".to_owned());
+    let running = nodemedic_coordinator::life::start(config).await.unwrap();
+    for path in ["/", "/page/fragment", "/api/v1/status"] {
+        let answered = ask(&running, "GET", path, &[], "").await;
+        assert_eq!(answered.status, 401, "{path}");
+        assert!(
+            answered.headers.contains("www-authenticate"),
+            "{}",
+            answered.headers
+        );
+        let key = [
+            "authorization: Bearer 0123456789abcdef",
+            "host: coordinator.example",
+        ];
+        assert_eq!(
+            ask(&running, "GET", path, &key, "").await.status,
+            200,
+            "{path}"
+        );
+    }
+    assert_eq!(ask(&running, "GET", "/healthz", &[], "").await.status, 200);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_shows_the_fleet_and_nothing_from_elsewhere() {
+    let place = Place::new("");
+    let running = place.start().await;
+    let _agent = FakeAgent::start("node-1", place.broker_port);
+    until("the node on the page", || async {
+        let page = ask(&running, "GET", "/page/fragment", &[], "").await;
+        (page.status == 200 && page.body.contains("node-1")).then_some(())
+    })
+    .await;
+    let cordon = r#"{"reason":"<script>alert(1)</script> & more"}"#;
+    let path = "/api/v1/nodes/node-1/cordon";
+    assert_eq!(ask(&running, "POST", path, &[], cordon).await.status, 200);
+    let page = ask(&running, "GET", "/", &[], "").await;
+    assert!(
+        page.headers.contains("default-src 'none'"),
+        "{}",
+        page.headers
+    );
+    assert!(
+        page.body
+            .contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; more")
+    );
+    assert!(!page.body.contains("<script>alert"));
+    for outside in ["http://", "https://", "//cdn"] {
+        let body = page.body.replace("http://www.w3.org/2000/svg", "");
+        assert!(
+            !body.contains(outside),
+            "the page reaches outside: {outside}"
+        );
+    }
+    for asset in ["/page/style.css", "/page/live.js"] {
+        assert_eq!(ask(&running, "GET", asset, &[], "").await.status, 200);
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_taken_already_is_said_plainly() {
+    let place = Place::new("");
+    let running = place.start().await;
+    let error = nodemedic_coordinator::life::start(place.config())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("another nodemedic-coordinator already uses"),
+        "{error}"
+    );
+
+    let other = Place::new("");
+    let mut config = other.config();
+    config.api.listen = running.api();
+    let error = nodemedic_coordinator::life::start(config)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("Another program has the port"), "{error}");
+    assert!(
+        error.contains("set [api] listen to another port"),
+        "{error}"
+    );
+    running.stop().await;
+}
