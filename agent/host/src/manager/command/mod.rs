@@ -1,0 +1,378 @@
+//! The manager `command`: programs that the agent starts itself, for hosts without systemd and for
+//! works of the fleet.
+//!
+//! Each runs in a session of its own and outlives the agent, which finds it again by pid and start
+//! time. Proof that nothing of it runs means: no process has its session, and none carries the mark
+//! of its start in its environment. A process that leaves the session *and* clears its environment
+//! escapes this proof; work that does so belongs under systemd, whose cgroup nothing leaves.
+
+mod ending;
+mod log_file;
+mod record;
+mod spawn;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use nodemedic_agent_core::{Act, DownCause, Seen, UnitKey};
+use nodemedic_edge::child;
+use nodemedic_protocol::event::{Outcome, Verb};
+use nodemedic_protocol::work::Run;
+use nodemedic_protocol::{BootId, Generation, Millis};
+use tokio::task::JoinHandle;
+
+pub use self::ending::Members;
+use self::record::Record;
+use super::process::Process;
+use super::target::Target;
+
+/// Output of a stop command that is kept for the record of the action.
+const STOP_OUTPUT_MAX_BYTES: usize = 4096;
+
+/// Where a command unit keeps its things, and what every unit is told.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// Records of what was started, durable over restarts of the agent.
+    pub records: PathBuf,
+    /// Logs of the units.
+    pub logs: PathBuf,
+    /// Directories of works.
+    pub works: PathBuf,
+    /// This boot.
+    pub boot_id: BootId,
+}
+
+/// One program.
+#[derive(Debug)]
+pub struct CommandUnit {
+    unit: UnitKey,
+    run: Command,
+    places: Places,
+    state: State,
+    /// A start that was interrupted is still finished: what it starts must be known.
+    starting: Option<JoinHandle<Result<Started, String>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Command {
+    start: Vec<String>,
+    stop: Vec<String>,
+    environment: BTreeMap<String, String>,
+}
+
+#[derive(Debug)]
+enum State {
+    Down(DownCause),
+    Up(Running),
+    Unseen(String),
+}
+
+#[derive(Debug)]
+struct Running {
+    process: Process,
+    generation: Option<Generation>,
+}
+
+/// What a start gives back to the event loop, where the pidfd can be waited for.
+#[derive(Debug)]
+struct Started {
+    record: Record,
+    pid: u32,
+    start_ticks: u64,
+}
+
+impl CommandUnit {
+    /// A unit that nobody has looked at yet.
+    #[must_use]
+    pub fn new(
+        unit: UnitKey,
+        start: &[String],
+        stop: &[String],
+        environment: &BTreeMap<String, String>,
+        places: Places,
+    ) -> CommandUnit {
+        CommandUnit {
+            unit,
+            run: Command {
+                start: start.to_vec(),
+                stop: stop.to_vec(),
+                environment: environment.clone(),
+            },
+            places,
+            state: State::Unseen("not looked at yet".to_owned()),
+            starting: None,
+        }
+    }
+
+    /// Runs it this way from the next start or stop on.
+    pub fn replace(
+        &mut self,
+        start: &[String],
+        stop: &[String],
+        environment: &BTreeMap<String, String>,
+    ) {
+        self.run = Command {
+            start: start.to_vec(),
+            stop: stop.to_vec(),
+            environment: environment.clone(),
+        };
+    }
+
+    /// Looks again: adopts what runs, as the record on disk says.
+    pub async fn observe(&mut self) -> Seen {
+        self.finish_start().await;
+        if let State::Up(running) = &self.state {
+            let gone = Process::open(running.process.pid(), Some(running.process.start_ticks()));
+            if let Ok(Some(_)) = gone {
+                return self.seen();
+            }
+        }
+        let before = std::mem::replace(&mut self.state, State::Down(DownCause::NotStarted));
+        self.state = match (before, self.record().await) {
+            (_, Err(error)) => State::Unseen(error),
+            (_, Ok(None)) => State::Down(DownCause::NotStarted),
+            (before, Ok(Some(record))) => adopt(&record, before),
+        };
+        self.seen()
+    }
+
+    /// Waits until what was seen last is no longer true.
+    pub async fn changed(&mut self) -> Seen {
+        let State::Up(running) = &self.state else {
+            return std::future::pending().await;
+        };
+        self.state = match running.process.ended().await {
+            Ok(()) => State::Down(running.process.collect()),
+            Err(error) => State::Unseen(format!(
+                "cannot wait for process {}: {error}",
+                running.process.pid()
+            )),
+        };
+        self.seen()
+    }
+
+    /// What was seen last.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        match &self.state {
+            State::Up(running) => Seen::Running {
+                pid: Some(running.process.pid()),
+                generation: running.generation,
+            },
+            State::Down(cause) => Seen::NotRunning {
+                cause: cause.clone(),
+            },
+            State::Unseen(why) => Seen::Unknown { why: why.clone() },
+        }
+    }
+
+    /// What the watchdog has to kill for this unit.
+    #[must_use]
+    pub fn target(&self) -> Option<Target> {
+        match &self.state {
+            State::Up(running) => Some(Target::Session {
+                leader: running.process.pid(),
+                start_ticks: running.process.start_ticks(),
+            }),
+            State::Down(_) | State::Unseen(_) => None,
+        }
+    }
+
+    /// What an action would run, for the record of actions.
+    #[must_use]
+    pub fn describe(&self, verb: Verb) -> String {
+        match verb {
+            Verb::Start | Verb::Restart => self.run.start.join(" "),
+            Verb::Stop | Verb::Fence if !self.run.stop.is_empty() => self.run.stop.join(" "),
+            Verb::Stop | Verb::Fence => "SIGTERM, then SIGKILL to its session".to_owned(),
+            Verb::Unfence => "none".to_owned(),
+        }
+    }
+
+    /// Does one thing to the unit. Dropped halfway, what was begun stays begun: a start is finished
+    /// in the background and found by the next look.
+    pub async fn act(&mut self, act: &Act) -> Outcome {
+        self.finish_start().await;
+        if let Run::Command {
+            start,
+            stop,
+            environment,
+        } = &act.run
+        {
+            self.replace(start, stop, environment);
+        }
+        let done = match act.verb {
+            Verb::Start => self.start(act, false).await,
+            Verb::Restart => self.start(act, true).await,
+            Verb::Stop | Verb::Fence => self.stop(act).await,
+            Verb::Unfence => Ok(()),
+        };
+        match done {
+            Ok(()) => Outcome::Done,
+            Err(text) => Outcome::Failed(text),
+        }
+    }
+
+    async fn start(&mut self, act: &Act, again: bool) -> Result<(), String> {
+        if !again && let Seen::Running { pid, generation } = self.observe().await {
+            if generation == act.generation {
+                return Ok(());
+            }
+            let pid = pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
+            return Err(format!(
+                "process {pid} runs under another generation; stop it before this one is started"
+            ));
+        }
+        // What is left of an earlier run would run beside the new one.
+        self.stop(act).await?;
+        let (unit, places, run) = (self.unit.clone(), self.places.clone(), self.run.clone());
+        let (generation, more) = (act.generation, act.environment.clone());
+        let job = move || spawn::start(&unit, &places, &run, generation, &more);
+        self.starting = Some(tokio::task::spawn_blocking(job));
+        self.finish_start().await;
+        match &self.state {
+            State::Up(_) => Ok(()),
+            State::Down(cause) => Err(format!("started, but {cause}")),
+            State::Unseen(why) => Err(why.clone()),
+        }
+    }
+
+    async fn finish_start(&mut self) {
+        let Some(job) = &mut self.starting else {
+            return;
+        };
+        let ended = job.await;
+        self.starting = None;
+        self.state = match ended {
+            Ok(Ok(started)) => match Process::open(started.pid, Some(started.start_ticks)) {
+                Ok(Some(process)) => State::Up(Running {
+                    process,
+                    generation: started.record.generation,
+                }),
+                Ok(None) => State::Down(DownCause::Gone),
+                Err(error) => State::Unseen(format!(
+                    "started process {}, but cannot hold it: {error}",
+                    started.pid
+                )),
+            },
+            Ok(Err(error)) => State::Down(DownCause::Failed(error)),
+            Err(error) => State::Unseen(format!("the start broke off: {error}")),
+        };
+    }
+
+    async fn stop(&mut self, act: &Act) -> Result<(), String> {
+        let Some(record) = self.record().await? else {
+            self.state = State::Down(match &self.state {
+                State::Down(cause) => cause.clone(),
+                _ => DownCause::NotStarted,
+            });
+            return Ok(());
+        };
+        let members = record.members();
+        let mut grace = act.stop_grace;
+        let running = !members.find().await?.is_empty();
+        let asked = running && !self.run.stop.is_empty();
+        if asked {
+            let took = self.ask_to_stop(&record, grace).await;
+            grace = grace - took;
+        }
+        if running {
+            members.end(!asked, grace).await?;
+        }
+        // The only proof that counts: nobody is there any more.
+        let left = members.find().await?;
+        if !left.is_empty() {
+            return Err(format!(
+                "still there after SIGKILL: {}",
+                ending::list(&left)
+            ));
+        }
+        if let State::Up(running) = &self.state {
+            let _how_we_ended_it = running.process.collect();
+        }
+        self.forget().await?;
+        self.state = State::Down(DownCause::NotStarted);
+        Ok(())
+    }
+
+    /// Runs the stop command. Whatever it answers, what is left afterwards is counted and killed.
+    async fn ask_to_stop(&self, record: &Record, grace: Millis) -> Millis {
+        let mut words = self.run.stop.iter();
+        let Some(program) = words.next() else {
+            return Millis::ZERO;
+        };
+        let mut env = self.run.environment.clone();
+        env.extend(spawn::own_environment(
+            &self.unit,
+            &self.places,
+            record.generation,
+        ));
+        let began = nodemedic_edge::clock::boottime();
+        let ended = child::run(child::Spec {
+            program: program.into(),
+            args: words.cloned().collect(),
+            env,
+            cwd: None,
+            stdin: Vec::new(),
+            timeout: grace,
+            output_max_bytes: STOP_OUTPUT_MAX_BYTES,
+        })
+        .await;
+        match ended {
+            Ok(finished) if finished.code == Some(0) => {}
+            Ok(finished) => tracing::warn!(
+                unit = %self.unit,
+                code = finished.code,
+                signal = finished.signal,
+                stderr = %String::from_utf8_lossy(&finished.stderr),
+                "the stop command failed; what is left is killed"
+            ),
+            Err(error) => {
+                tracing::warn!(unit = %self.unit, %error, "the stop command failed; what is left is killed");
+            }
+        }
+        nodemedic_edge::clock::boottime().since(began)
+    }
+
+    async fn record(&self) -> Result<Option<Record>, String> {
+        let (unit, places) = (self.unit.clone(), self.places.clone());
+        blocking(move || Record::load(&unit, &places)).await
+    }
+
+    async fn forget(&self) -> Result<(), String> {
+        let (unit, places) = (self.unit.clone(), self.places.clone());
+        blocking(move || Record::remove(&unit, &places)).await
+    }
+}
+
+/// Runs what may wait for a disk away from the event loop.
+async fn blocking<T: Send + 'static>(
+    job: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    match tokio::task::spawn_blocking(job).await {
+        Ok(result) => result,
+        Err(error) => Err(format!("the helper thread broke off: {error}")),
+    }
+}
+
+fn adopt(record: &Record, before: State) -> State {
+    let Some(pid) = record.pid else {
+        return State::Down(DownCause::Gone);
+    };
+    match Process::open(pid, record.start_ticks) {
+        Ok(Some(process)) if record.may_be(process.start_ticks()) => {
+            // A process that ended but was not collected yet is held as well; its end is readable
+            // at once, and tells how.
+            State::Up(Running {
+                process,
+                generation: record.generation,
+            })
+        }
+        Ok(_) => match before {
+            State::Down(cause) if cause != DownCause::NotStarted => State::Down(cause),
+            State::Up(running) => State::Down(running.process.collect()),
+            _ => State::Down(DownCause::Gone),
+        },
+        Err(error) => State::Unseen(format!("cannot look at process {pid}: {error}")),
+    }
+}

@@ -1,0 +1,183 @@
+//! Looks after units: one task for each, which adopts what runs, says every change at once, runs
+//! the probe, and does one action at a time.
+//!
+//! A supervisor never blocks on what it supervises: each unit has its own task, each call a
+//! deadline, and all of them speak through one bounded queue.
+
+pub mod command;
+pub mod process;
+pub mod systemd;
+pub mod target;
+mod unit;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nodemedic_agent_core::effect::Watch;
+use nodemedic_agent_core::{Act, Input, UnitKey};
+use nodemedic_protocol::event::Outcome;
+use nodemedic_protocol::{BootId, Millis};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use self::command::Places;
+use self::systemd::Bus;
+use self::target::Targets;
+
+/// Orders that one unit has not taken yet. The core gives a unit one action at a time.
+const ORDERS_MAX: usize = 16;
+
+/// Where things are kept.
+#[derive(Clone, Debug)]
+pub struct UnitSettings {
+    /// Durable state of the agent: records, logs and directories of works are below.
+    pub state: PathBuf,
+    /// Run-time state: environment files of templated units are below.
+    pub run: PathBuf,
+    /// This boot.
+    pub boot_id: BootId,
+    /// Address of the bus; absent = the system's.
+    pub bus_address: Option<String>,
+    /// Where cgroups are: `/sys/fs/cgroup`.
+    pub cgroup_root: PathBuf,
+    /// Seed of the jitter of probes.
+    pub seed: u64,
+}
+
+/// All units that are looked after.
+#[derive(Debug)]
+pub struct Units {
+    settings: UnitSettings,
+    bus: Arc<Bus>,
+    inputs: mpsc::Sender<Input>,
+    units: BTreeMap<UnitKey, Handle>,
+    targets: Targets,
+    made: u64,
+}
+
+#[derive(Debug)]
+struct Handle {
+    orders: mpsc::Sender<unit::Order>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Units {
+    /// Nothing is looked after yet. What is seen and what ends goes to `inputs`.
+    #[must_use]
+    pub fn new(settings: UnitSettings, inputs: mpsc::Sender<Input>) -> Units {
+        Units {
+            bus: Arc::new(Bus::new(settings.bus_address.clone())),
+            settings,
+            inputs,
+            units: BTreeMap::new(),
+            targets: Targets::default(),
+            made: 0,
+        }
+    }
+
+    /// Looks after a unit from now on; a second one of a unit replaces the first.
+    pub fn watch(&mut self, watch: Watch) {
+        if let Some(handle) = self.units.get(&watch.unit)
+            && handle
+                .orders
+                .try_send(unit::Order::Watch(Box::new(watch.clone())))
+                .is_ok()
+        {
+            return;
+        }
+        self.made += 1;
+        let (orders, inbox) = mpsc::channel(ORDERS_MAX);
+        let key = watch.unit.clone();
+        let task = unit::Task {
+            places: Places {
+                records: self.settings.state.join("command"),
+                logs: self.settings.state.join("log"),
+                works: self.settings.state.join("work"),
+                boot_id: self.settings.boot_id.clone(),
+            },
+            environment_files: self.settings.run.join("work"),
+            cgroup_root: self.settings.cgroup_root.clone(),
+            bus: Arc::clone(&self.bus),
+            inputs: self.inputs.clone(),
+            targets: self.targets.clone(),
+            seed: self.settings.seed.wrapping_add(self.made),
+        };
+        let task = tokio::spawn(task.run(watch, inbox));
+        self.units.insert(key, Handle { orders, task });
+    }
+
+    /// Forgets a unit. What runs of it keeps running.
+    pub fn unwatch(&mut self, unit: &UnitKey) {
+        self.units.remove(unit);
+    }
+
+    /// Does one thing to a unit. An earlier one of the same unit ends as interrupted.
+    pub fn act(&mut self, act: Act) {
+        let order = unit::Order::Act(Box::new(act));
+        let refused = match self.units.get(unit_of(&order)) {
+            None => order,
+            Some(handle) => match handle.orders.try_send(order) {
+                Ok(()) => return,
+                Err(mpsc::error::TrySendError::Full(order)) => order,
+                Err(mpsc::error::TrySendError::Closed(order)) => order,
+            },
+        };
+        if let unit::Order::Act(act) = refused {
+            // Never silent: the core waits for exactly one end of each action.
+            let inputs = self.inputs.clone();
+            tokio::spawn(async move {
+                let ended = unit::refused(&act, "the unit is not watched, or has too many orders");
+                let _agent_ends = inputs.send(ended).await;
+            });
+        }
+    }
+
+    /// What the watchdog has to kill, unit by unit; kept up to date by the units' tasks.
+    #[must_use]
+    pub fn targets(&self) -> Targets {
+        self.targets.clone()
+    }
+
+    /// How many units are looked after.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.units.len()
+    }
+
+    /// True when none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.units.is_empty()
+    }
+}
+
+fn unit_of(order: &unit::Order) -> &UnitKey {
+    match order {
+        unit::Order::Watch(watch) => &watch.unit,
+        unit::Order::Act(act) => &act.unit,
+    }
+}
+
+/// The end of an action, as input.
+pub(crate) fn ended(
+    act: &Act,
+    outcome: Outcome,
+    command: String,
+    took: Millis,
+    seen: nodemedic_agent_core::Seen,
+) -> Input {
+    Input::ActionEnded {
+        action: act.action,
+        outcome,
+        command,
+        took,
+        seen,
+    }
+}

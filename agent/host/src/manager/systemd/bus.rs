@@ -1,0 +1,191 @@
+//! The connection to systemd over D-Bus, shared by all units, and what it tells about one unit.
+//!
+//! zbus holds back everything, answers too, while one stream of signals is full. So each unit's
+//! streams are emptied by a task that does nothing else; it keeps what is about its unit.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
+use zbus::fdo::PropertiesProxy;
+use zbus_systemd::systemd1::ManagerProxy;
+use zbus_systemd::zbus;
+
+/// systemd answers in milliseconds; one that reloads a large host may take seconds.
+pub const CALL_WAIT: Duration = Duration::from_secs(10);
+
+/// Signals about one unit that were not looked at yet. More say nothing new: each makes the unit
+/// be read again.
+const SIGNALS_MAX: usize = 64;
+
+/// The connection.
+#[derive(Debug)]
+pub struct Bus {
+    address: Option<String>,
+    live: Mutex<Option<zbus::Connection>>,
+}
+
+/// What happened to one unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Its properties changed: read them.
+    Changed,
+    /// A job of it ended.
+    JobRemoved {
+        /// Which.
+        job: String,
+        /// How: `done`, `failed`, `timeout`, `canceled`, `skipped`, ...
+        result: String,
+    },
+    /// systemd began anew, or the bus is gone: subscribe again and read everything again.
+    Lost,
+}
+
+/// A unit as it can be reached.
+#[derive(Debug)]
+pub struct Attached {
+    /// systemd itself.
+    pub manager: ManagerProxy<'static>,
+    /// The unit's properties.
+    pub properties: PropertiesProxy<'static>,
+    /// What happens to it.
+    pub signals: mpsc::Receiver<Signal>,
+    pump: JoinHandle<()>,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.pump.abort();
+    }
+}
+
+impl Bus {
+    /// Not connected yet. Without an address it is the system's bus.
+    #[must_use]
+    pub fn new(address: Option<String>) -> Bus {
+        Bus {
+            address,
+            live: Mutex::new(None),
+        }
+    }
+
+    /// A unit with its signals, the streams opened before anything is asked.
+    ///
+    /// # Errors
+    /// One line: what could not be reached and what to do.
+    pub async fn attach(&self, unit: &str) -> Result<Attached, String> {
+        let attached = tokio::time::timeout(CALL_WAIT, self.attach_now(unit)).await;
+        let attached = attached.unwrap_or_else(|_| Err("no answer within 10 s".to_owned()));
+        if attached.is_err() {
+            // A connection that fails is not tried again: the next one is new.
+            *self.live.lock().await = None;
+        }
+        attached.map_err(|error| format!("cannot reach systemd over {}: {error}", self.name()))
+    }
+
+    fn name(&self) -> &str {
+        self.address.as_deref().unwrap_or("the system bus")
+    }
+
+    async fn attach_now(&self, unit: &str) -> Result<Attached, String> {
+        let connection = self.connection().await.map_err(text)?;
+        let manager = ManagerProxy::builder(&connection)
+            .cache_properties(zbus::proxy::CacheProperties::No)
+            .build()
+            .await
+            .map_err(text)?;
+        let jobs = manager.receive_job_removed().await.map_err(text)?;
+        let owners = manager
+            .inner()
+            .receive_owner_changed()
+            .await
+            .map_err(text)?;
+        // A second subscription of the same client is refused, and stands.
+        match manager.subscribe().await {
+            Err(error) if !error.to_string().contains("AlreadySubscribed") => {
+                return Err(text(error));
+            }
+            _ => {}
+        }
+        // LoadUnit gives the path also of a unit that is not loaded, or does not exist.
+        let path = manager.load_unit(unit.to_owned()).await.map_err(text)?;
+        let properties = PropertiesProxy::builder(&connection)
+            .destination("org.freedesktop.systemd1")
+            .path(path)
+            .cache_properties(zbus::proxy::CacheProperties::No)
+            .build()
+            .await
+            .map_err(text)?;
+        let changes = properties
+            .receive_properties_changed()
+            .await
+            .map_err(text)?;
+        let name = unit.to_owned();
+        let signals: Vec<BoxStream<'static, Option<Signal>>> = vec![
+            changes
+                .map(|_| Some(Signal::Changed))
+                .chain(stream::iter([Some(Signal::Lost)]))
+                .boxed(),
+            jobs.map(move |signal| {
+                let args = signal.args().ok()?;
+                (args.unit == name).then(|| Signal::JobRemoved {
+                    job: args.job.to_string(),
+                    result: args.result.clone(),
+                })
+            })
+            .chain(stream::iter([Some(Signal::Lost)]))
+            .boxed(),
+            owners.map(|_| Some(Signal::Lost)).boxed(),
+        ];
+        let (outbox, inbox) = mpsc::channel(SIGNALS_MAX);
+        Ok(Attached {
+            manager,
+            properties,
+            signals: inbox,
+            pump: tokio::spawn(pump(signals, outbox)),
+        })
+    }
+
+    async fn connection(&self) -> zbus::Result<zbus::Connection> {
+        let mut live = self.live.lock().await;
+        if let Some(connection) = &*live {
+            return Ok(connection.clone());
+        }
+        let builder = match &self.address {
+            Some(address) => zbus::connection::Builder::address(address.as_str()),
+            None => zbus::connection::Builder::system(),
+        };
+        let connection = builder.method_timeout(CALL_WAIT).build().await?;
+        *live = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// The connection broke: the next attachment makes a new one.
+    pub async fn forget(&self) {
+        *self.live.lock().await = None;
+    }
+}
+
+async fn pump(streams: Vec<BoxStream<'static, Option<Signal>>>, outbox: mpsc::Sender<Signal>) {
+    let mut all = stream::select_all(streams);
+    while let Some(signal) = all.next().await {
+        let Some(signal) = signal else { continue };
+        let lost = signal == Signal::Lost;
+        if let Err(mpsc::error::TrySendError::Full(signal)) = outbox.try_send(signal)
+            && signal != Signal::Changed
+        {
+            // A change needs no place: those that wait make the unit be read again. The loss of
+            // anything else is found by reading again after the deadline of the job.
+            tracing::warn!(?signal, "too many signals wait for one unit");
+        }
+        if lost {
+            return;
+        }
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}

@@ -1,0 +1,245 @@
+//! The task of one unit: what is seen goes out, one action at a time is done, the probe runs while
+//! the unit does.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nodemedic_agent_core::effect::Watch;
+use nodemedic_agent_core::{Act, Input, Seen, UnitKey};
+use nodemedic_edge::clock;
+use nodemedic_protocol::Millis;
+use nodemedic_protocol::event::{Outcome, Verb};
+use nodemedic_protocol::rng::Rng;
+use nodemedic_protocol::work::Run;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::command::{CommandUnit, Places};
+use super::ended;
+use super::systemd::{Bus, SystemdUnit};
+use super::target::{Target, Targets};
+use crate::probe::Prober;
+
+/// What the task is told.
+#[derive(Debug)]
+pub enum Order {
+    /// Look anew, this way.
+    Watch(Box<Watch>),
+    /// Do this.
+    Act(Box<Act>),
+}
+
+/// What the task needs.
+#[derive(Debug)]
+pub struct Task {
+    /// For commands.
+    pub places: Places,
+    /// For templated units.
+    pub environment_files: PathBuf,
+    /// Where cgroups are.
+    pub cgroup_root: PathBuf,
+    /// For systemd units.
+    pub bus: Arc<Bus>,
+    /// Where everything goes.
+    pub inputs: mpsc::Sender<Input>,
+    /// What the watchdog has to kill.
+    pub targets: Targets,
+    /// Of the probe's jitter.
+    pub seed: u64,
+}
+
+/// The two managers behind one face.
+#[derive(Debug)]
+enum Manager {
+    Command(CommandUnit),
+    Systemd(SystemdUnit),
+}
+
+impl Manager {
+    async fn observe(&mut self) -> Seen {
+        match self {
+            Manager::Command(unit) => unit.observe().await,
+            Manager::Systemd(unit) => unit.observe().await,
+        }
+    }
+
+    async fn changed(&mut self) -> Seen {
+        match self {
+            Manager::Command(unit) => unit.changed().await,
+            Manager::Systemd(unit) => unit.changed().await,
+        }
+    }
+
+    fn describe(&self, verb: Verb) -> String {
+        match self {
+            Manager::Command(unit) => unit.describe(verb),
+            Manager::Systemd(unit) => unit.describe(verb),
+        }
+    }
+
+    fn target(&self) -> Option<Target> {
+        match self {
+            Manager::Command(unit) => unit.target(),
+            Manager::Systemd(unit) => unit.target(),
+        }
+    }
+
+    async fn act(&mut self, act: &Act) -> Outcome {
+        match self {
+            Manager::Command(unit) => unit.act(act).await,
+            Manager::Systemd(unit) => unit.act(act).await,
+        }
+    }
+}
+
+/// The end of an action that was never begun.
+pub fn refused(act: &Act, why: &str) -> Input {
+    ended(
+        act,
+        Outcome::Failed(why.to_owned()),
+        String::new(),
+        Millis::ZERO,
+        Seen::Unknown {
+            why: why.to_owned(),
+        },
+    )
+}
+
+impl Task {
+    /// Runs until nobody gives orders any more.
+    pub async fn run(self, watch: Watch, mut orders: mpsc::Receiver<Order>) {
+        let mut rng = Rng::new(self.seed);
+        let mut manager = self.manager(&watch, None);
+        let mut prober = Prober::new(&watch, rng.next_u64(), self.inputs.clone());
+        let seen = manager.observe().await;
+        self.say(&watch, &manager, &mut prober, seen).await;
+        let mut watch = watch;
+        loop {
+            let order = tokio::select! {
+                order = orders.recv() => order,
+                seen = manager.changed() => {
+                    self.say(&watch, &manager, &mut prober, seen).await;
+                    continue;
+                }
+            };
+            let mut next = order;
+            // An order that comes during an action ends the action and is taken up here.
+            while let Some(order) = next.take() {
+                match order {
+                    Order::Watch(newer) => {
+                        watch = *newer;
+                        manager = self.manager(&watch, Some(manager));
+                        prober = Prober::new(&watch, rng.next_u64(), self.inputs.clone());
+                        let seen = manager.observe().await;
+                        self.say(&watch, &manager, &mut prober, seen).await;
+                    }
+                    Order::Act(act) => {
+                        next = self.act(&act, &mut manager, &mut prober, &mut orders).await;
+                    }
+                }
+            }
+            if orders.is_closed() && orders.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// A manager for this watch; the present one stays when it can be used on.
+    fn manager(&self, watch: &Watch, present: Option<Manager>) -> Manager {
+        match (&watch.run, present) {
+            (Run::Systemd { unit }, Some(Manager::Systemd(present)))
+                if present.is_of(&watch.unit, unit) =>
+            {
+                Manager::Systemd(present)
+            }
+            (Run::Systemd { unit }, _) => Manager::Systemd(SystemdUnit::new(
+                &watch.unit,
+                unit,
+                Arc::clone(&self.bus),
+                self.environment_files.clone(),
+                self.cgroup_root.clone(),
+            )),
+            (
+                Run::Command {
+                    start,
+                    stop,
+                    environment,
+                },
+                Some(Manager::Command(mut present)),
+            ) => {
+                present.replace(start, stop, environment);
+                Manager::Command(present)
+            }
+            (
+                Run::Command {
+                    start,
+                    stop,
+                    environment,
+                },
+                _,
+            ) => Manager::Command(CommandUnit::new(
+                watch.unit.clone(),
+                start,
+                stop,
+                environment,
+                self.places.clone(),
+            )),
+        }
+    }
+
+    async fn say(&self, watch: &Watch, manager: &Manager, prober: &mut Prober, seen: Seen) {
+        self.aim(&watch.unit, manager, &seen);
+        prober.follow(&seen);
+        let unit = watch.unit.clone();
+        let _agent_ends = self.inputs.send(Input::Observed { unit, seen }).await;
+    }
+
+    /// What runs is a target. It stays one until it is proved that nothing of it runs: a main
+    /// process that ended may have left others.
+    fn aim(&self, unit: &UnitKey, manager: &Manager, seen: &Seen) {
+        if let (Seen::Running { .. }, Some(target)) = (seen, manager.target()) {
+            self.targets.set(unit, target);
+        }
+    }
+
+    /// Does it; gives back the order that broke it off, if one did.
+    async fn act(
+        &self,
+        act: &Act,
+        manager: &mut Manager,
+        prober: &mut Prober,
+        orders: &mut mpsc::Receiver<Order>,
+    ) -> Option<Order> {
+        // Between the first step of a stop and the end of a start a probe would only tell what is
+        // known.
+        if act.verb != Verb::Unfence {
+            prober.pause();
+        }
+        let command = manager.describe(act.verb);
+        let began = clock::boottime();
+        let (outcome, next) = tokio::select! {
+            outcome = timeout(act.timeout.to_duration(), manager.act(act)) => {
+                (outcome.unwrap_or(Outcome::TimedOut), None)
+            }
+            order = next_act(orders) => (Outcome::Interrupted, order),
+        };
+        let took = clock::boottime().since(began);
+        let seen = manager.observe().await;
+        if outcome == Outcome::Done && matches!(act.verb, Verb::Stop | Verb::Fence) {
+            self.targets.clear(&act.unit);
+        }
+        self.aim(&act.unit, manager, &seen);
+        prober.follow(&seen);
+        let input = ended(act, outcome, command, took, seen);
+        let _agent_ends = self.inputs.send(input).await;
+        next
+    }
+}
+
+/// Waits for an order. When nobody gives orders any more the action is let run to its end.
+async fn next_act(orders: &mut mpsc::Receiver<Order>) -> Option<Order> {
+    match orders.recv().await {
+        Some(order) => Some(order),
+        None => std::future::pending().await,
+    }
+}
