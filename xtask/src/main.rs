@@ -1,2 +1,85 @@
-//! placeholder
-fn main() {}
+//! The developer's commands: `cargo xtask COMMAND`. One file per command; each does all of its own
+//! set-up, so that a fresh machine needs nothing but a Rust toolchain and, for packages, root.
+
+mod bench;
+mod build;
+mod check;
+mod package;
+mod process;
+mod setup;
+mod sim;
+mod steps;
+mod test;
+mod up;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The developer's commands of nodemedic.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build everything and run a whole fleet on this machine; arguments go to `nodemedic up`.
+    Up {
+        /// `cargo xtask up -- --help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Run every test: unit, property, golden, simulation, real processes, real hosts.
+    Test,
+    /// Formatting, lints, documentation, licences of dependencies, and the repository's own lints.
+    Check,
+    /// Measure the agent beside node_exporter, collectd and monit, in the same minute.
+    Bench {
+        /// How long to measure.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+    /// Build the Debian packages.
+    Package {
+        /// `release` is what is shipped; `dev` is quick to build.
+        #[arg(long, default_value = "release")]
+        profile: String,
+    },
+    /// Run the simulation; arguments go to it: `--seeds N --seconds S --nodes N`.
+    Sim {
+        /// See `cargo xtask sim -- --help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Install what the other commands need, and do nothing else.
+    Setup,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match process::end_children_with_us().and_then(|()| run(arguments.command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cargo xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Up { arguments } => up::run(arguments),
+        Command::Test => test::run(),
+        Command::Check => check::run(),
+        Command::Bench { seconds } => bench::run(seconds),
+        Command::Package { profile } => {
+            setup::ensure(&[setup::BUILD])?;
+            package::run(&profile)
+        }
+        Command::Sim { arguments } => sim::run(arguments),
+        Command::Setup => setup::run(),
+    }
+}
