@@ -1,0 +1,229 @@
+//! Does what the core wants, in its order: nothing that others can see is done before what must be
+//! durable is.
+
+use std::collections::VecDeque;
+
+use nodemedic_agent_core::effect::LogLevel;
+use nodemedic_agent_core::memory::Memory;
+use nodemedic_agent_core::{Act, Agent, Effect};
+use nodemedic_agent_host::manager::Units;
+use nodemedic_agent_host::watchdog::WatchdogClient;
+use nodemedic_protocol::event::Verb;
+use nodemedic_protocol::message::Message;
+use nodemedic_protocol::{Boottime, Millis};
+
+use crate::storage::{Storage, Write, Written};
+use crate::uplink::Uplink;
+
+/// How long a disk may keep others waiting. Then stops are done without it: a lease does not wait
+/// for a disk.
+const DISK_PATIENCE: Millis = Millis::from_secs(2);
+
+/// A memory that could not be written is tried again after this.
+const MEMORY_RETRY: Millis = Millis::from_secs(1);
+
+/// Effects that wait for the disk. A disk that is gone must not fill the memory with reports that
+/// are repeated anyway.
+const WAITING_MAX: usize = 1024;
+
+/// The host's side of all effects.
+#[derive(Debug)]
+pub struct Driver {
+    /// Services and works.
+    pub units: Units,
+    /// The disk.
+    pub storage: Storage,
+    /// The broker; absent when none is configured.
+    pub uplink: Option<Uplink>,
+    /// The client of the watchdog.
+    pub watchdog: WatchdogClient,
+    waiting: VecDeque<Effect>,
+    blocked_since: Option<Boottime>,
+    /// The newest memory; kept because a failed write is tried again.
+    memory: Option<Box<Memory>>,
+    memory_retry_at: Option<Boottime>,
+    /// Starts that wait for a memory that can be written.
+    held: Vec<Act>,
+    farewell: Option<Message>,
+}
+
+impl Driver {
+    /// Nothing is wanted yet.
+    #[must_use]
+    pub const fn new(
+        units: Units,
+        storage: Storage,
+        uplink: Option<Uplink>,
+        watchdog: WatchdogClient,
+    ) -> Driver {
+        Driver {
+            units,
+            storage,
+            uplink,
+            watchdog,
+            waiting: VecDeque::new(),
+            blocked_since: None,
+            memory: None,
+            memory_retry_at: None,
+            held: Vec::new(),
+            farewell: None,
+        }
+    }
+
+    /// Does all that can be done now.
+    pub fn pump(&mut self, agent: &mut Agent, now: Boottime) {
+        while let Some(effect) = agent.poll_effect() {
+            self.waiting.push_back(effect);
+        }
+        if self.memory_retry_at.is_some_and(|at| at <= now)
+            && let Some(memory) = self.memory.clone()
+        {
+            self.memory_retry_at = None;
+            self.storage.write(Write::Memory(memory));
+        }
+        while let Some(effect) = self.waiting.pop_front() {
+            if self.must_wait(&effect) {
+                self.waiting.push_front(effect);
+                break;
+            }
+            self.perform(effect);
+        }
+        if self.waiting.is_empty() {
+            self.blocked_since = None;
+            return;
+        }
+        let since = *self.blocked_since.get_or_insert(now);
+        if now.since(since) >= DISK_PATIENCE {
+            self.stop_without_disk();
+        }
+        if self.waiting.len() > WAITING_MAX {
+            let repeated = |e: &Effect| !matches!(e, Effect::Publish { .. } | Effect::Log { .. });
+            self.waiting.retain(repeated);
+        }
+    }
+
+    fn must_wait(&self, effect: &Effect) -> bool {
+        match effect {
+            Effect::SpoolAppend(_)
+            | Effect::SpoolReplace { .. }
+            | Effect::SpoolTrim { .. }
+            | Effect::Remember(_)
+            | Effect::RememberLeases(_) => !self.storage.has_room(),
+            Effect::Act(_) | Effect::Publish { .. } | Effect::Promise(_) => !self.storage.is_idle(),
+            Effect::Watch(_) | Effect::Unwatch { .. } | Effect::Log { .. } => false,
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Watch(watch) => self.units.watch(watch),
+            Effect::Unwatch { unit } => self.units.unwatch(&unit),
+            Effect::Act(act) => self.act(act),
+            Effect::Publish { message, token } => self.publish(message, token),
+            Effect::SpoolAppend(event) => self.storage.write(Write::Append(Box::new(event))),
+            Effect::SpoolReplace { first, last, with } => {
+                let with = Box::new(with);
+                self.storage.write(Write::Replace { first, last, with });
+            }
+            Effect::SpoolTrim { through } => self.storage.write(Write::Trim { through }),
+            Effect::Remember(memory) => {
+                self.memory = Some(memory.clone());
+                self.storage.write(Write::Memory(memory));
+            }
+            Effect::RememberLeases(leases) => self.storage.write(Write::Leases(leases)),
+            Effect::Promise(promises) => self.watchdog.promise(promises),
+            Effect::Log { level, message } => match level {
+                LogLevel::Debug => tracing::debug!("{message}"),
+                LogLevel::Info => tracing::info!("{message}"),
+                LogLevel::Warn => tracing::warn!("{message}"),
+                LogLevel::Error => tracing::error!("{message}"),
+            },
+        }
+    }
+
+    /// A start counts in a budget; while that cannot be written down, nothing is started.
+    fn act(&mut self, act: Act) {
+        self.held.retain(|held| held.unit != act.unit);
+        if self.memory_is_broken() && matches!(act.verb, Verb::Start | Verb::Restart) {
+            tracing::error!("{} waits: its restart cannot be written down", act.unit);
+            self.held.push(act);
+        } else {
+            tracing::info!("{} {}", act.verb, act.unit);
+            self.units.act(act);
+        }
+    }
+
+    const fn memory_is_broken(&self) -> bool {
+        self.memory_retry_at.is_some()
+    }
+
+    /// The disk does not answer. What ends something is done all the same; what was to come before
+    /// it for the same unit is not done any more.
+    fn stop_without_disk(&mut self) {
+        let is_stop = |e: &Effect| matches!(e, Effect::Act(act) if matches!(act.verb, Verb::Stop | Verb::Fence));
+        while let Some(at) = self.waiting.iter().position(is_stop) {
+            let Some(Effect::Act(stop)) = self.waiting.remove(at) else {
+                return;
+            };
+            tracing::error!(
+                "the disk does not answer: {} is stopped without it",
+                stop.unit
+            );
+            let earlier = self.waiting.drain(..at).collect::<Vec<_>>();
+            for effect in earlier.into_iter().rev() {
+                if !matches!(&effect, Effect::Act(act) if act.unit == stop.unit) {
+                    self.waiting.push_front(effect);
+                }
+            }
+            self.act(stop);
+        }
+    }
+
+    fn publish(&mut self, message: Message, token: Option<nodemedic_agent_core::Token>) {
+        // The farewell goes last, with the link's own goodbye.
+        if let Message::Presence(presence) = &message
+            && !presence.online
+        {
+            self.farewell = Some(message);
+        } else if let Some(uplink) = &mut self.uplink {
+            uplink.send(&message, token);
+        }
+    }
+
+    /// The disk has answered.
+    pub fn written(&mut self, written: &Written, now: Boottime) {
+        match &written.error {
+            Some(error) if written.memory => {
+                tracing::error!("{error}; it is tried again, and nothing is started until then");
+                self.memory_retry_at = Some(now + MEMORY_RETRY);
+            }
+            Some(error) => tracing::error!("{error}; what was to be kept is kept in memory only"),
+            None if written.memory && self.memory_retry_at.is_none() => {
+                for act in core::mem::take(&mut self.held) {
+                    self.act(act);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// When [`Driver::pump`] has something to do by itself.
+    #[must_use]
+    pub const fn wake(&self) -> Option<Boottime> {
+        self.memory_retry_at
+    }
+
+    /// True when everything that was wanted is done.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.storage.is_idle()
+    }
+
+    /// Ends the links: the farewell last. Services and works keep running.
+    pub async fn leave(self, within: Millis) {
+        self.watchdog.leave(within.to_duration()).await;
+        if let Some(uplink) = self.uplink {
+            uplink.close(self.farewell.as_ref(), within).await;
+        }
+    }
+}

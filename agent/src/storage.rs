@@ -1,0 +1,164 @@
+//! A thread of its own for everything that waits for the disk, so that a slow disk never stops the
+//! event loop. Orders are done one after the other; each is answered when it is durable.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use anyhow::Context as _;
+use nodemedic_agent_core::Spooled;
+use nodemedic_agent_core::memory::{LeaseMemory, Memory};
+use nodemedic_agent_host::spool::Spool;
+use nodemedic_agent_host::store::Store;
+use nodemedic_protocol::event::Event;
+use nodemedic_protocol::{BootId, Seq};
+use tokio::sync::mpsc;
+
+/// Orders that are not done yet. Each turn of the core makes a handful; a disk that is this far
+/// behind is told again later.
+pub const ORDERS_MAX: usize = 256;
+
+/// One thing to write.
+#[derive(Debug)]
+pub enum Write {
+    /// Over restarts and reboots.
+    Memory(Box<Memory>),
+    /// Over restarts on this boot.
+    Leases(LeaseMemory),
+    /// One more event.
+    Append(Box<Event>),
+    /// One event in the place of several.
+    Replace {
+        /// The first one.
+        first: Seq,
+        /// The last one.
+        last: Seq,
+        /// What stands for them.
+        with: Box<Event>,
+    },
+    /// All events up to this one are stored elsewhere.
+    Trim {
+        /// The last one.
+        through: Seq,
+    },
+}
+
+/// What was found at the start.
+#[derive(Debug)]
+pub struct Found {
+    /// What an earlier run knew.
+    pub memory: Memory,
+    /// Leases of this boot.
+    pub leases: Option<LeaseMemory>,
+    /// Events that wait.
+    pub spool: Spooled,
+}
+
+/// How one order ended.
+#[derive(Debug)]
+pub struct Written {
+    /// Whether it was the memory, which later effects wait for.
+    pub memory: bool,
+    /// Why not, with the remedy.
+    pub error: Option<String>,
+}
+
+/// The storage thread, from outside. It ends when this is dropped, after what it was told.
+#[derive(Debug)]
+pub struct Storage {
+    orders: Sender<Write>,
+    written: mpsc::Receiver<Written>,
+    under_way: usize,
+}
+
+impl Storage {
+    /// Reads what is there, then waits for orders.
+    ///
+    /// # Errors
+    /// When a directory cannot be used; the message says what to do.
+    pub fn open(state: &Path, run: &Path, boot: &BootId) -> anyhow::Result<(Storage, Found)> {
+        let store = Store::open(state, run)?;
+        let memory = store.memory()?;
+        let leases = store.leases(boot)?;
+        let (spool, spooled, complaint) = Spool::open(state)?;
+        for complaint in [memory.complaint, leases.complaint, complaint]
+            .into_iter()
+            .flatten()
+        {
+            tracing::error!("{complaint}");
+        }
+        // Better now than at the first restart of a service.
+        store.keep_memory(&memory.value)?;
+        let (orders, inbox) = channel();
+        let (answers, written) = mpsc::channel(ORDERS_MAX);
+        std::thread::Builder::new()
+            .name("storage".to_owned())
+            .spawn(move || serve(&store, spool, &inbox, &answers))
+            .context("cannot start the storage thread")?;
+        let storage = Storage {
+            orders,
+            written,
+            under_way: 0,
+        };
+        let found = Found {
+            memory: memory.value,
+            leases: leases.value,
+            spool: spooled,
+        };
+        Ok((storage, found))
+    }
+
+    /// True when another order may be given.
+    #[must_use]
+    pub const fn has_room(&self) -> bool {
+        self.under_way < ORDERS_MAX
+    }
+
+    /// True when everything that was ordered is done.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        self.under_way == 0
+    }
+
+    /// Gives an order.
+    pub fn write(&mut self, write: Write) {
+        if self.orders.send(write).is_ok() {
+            self.under_way += 1;
+        } else {
+            tracing::error!("the storage thread is gone: restart the agent");
+        }
+    }
+
+    /// Waits for the next order to be done; for ever when there is none.
+    pub async fn written(&mut self) -> Written {
+        match self.written.recv().await {
+            Some(written) => {
+                self.under_way = self.under_way.saturating_sub(1);
+                written
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn serve(store: &Store, mut spool: Spool, inbox: &Receiver<Write>, done: &mpsc::Sender<Written>) {
+    while let Ok(write) = inbox.recv() {
+        let memory = matches!(write, Write::Memory(_));
+        let error = match write {
+            Write::Memory(memory) => store.keep_memory(&memory).map_err(|e| e.to_string()),
+            Write::Leases(leases) => store.keep_leases(&leases).map_err(|e| e.to_string()),
+            Write::Append(event) => spool.append(&event).map_err(|e| e.to_string()),
+            Write::Replace { first, last, with } => {
+                spool.replace(first, last, &with).map_err(|e| e.to_string())
+            }
+            Write::Trim { through } => spool.trim(through).map_err(|e| e.to_string()),
+        };
+        let written = Written {
+            memory,
+            error: error.err(),
+        };
+        // No more than ORDERS_MAX are under way, so there is room; without a reader the agent ends.
+        if done.blocking_send(written).is_err() {
+            return;
+        }
+    }
+}

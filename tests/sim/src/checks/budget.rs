@@ -1,0 +1,70 @@
+//! A restart budget is never exceeded, across agent restarts and reboots.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+
+use nodemedic_agent_core::UnitKey;
+use nodemedic_protocol::event::Verb;
+
+use super::Checker;
+use crate::clock::True;
+use crate::fact::{Fact, Host};
+
+/// What is allowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// At most so many restarts ...
+    pub max: usize,
+    /// ... in so much true time; the window by the fastest clock.
+    pub window_ms: u64,
+}
+
+/// See the file.
+pub struct Budget {
+    limits: Limits,
+    restarts: BTreeMap<(Host, UnitKey), VecDeque<True>>,
+}
+
+impl Budget {
+    pub(super) const fn new(limits: Limits) -> Budget {
+        Budget {
+            limits,
+            restarts: BTreeMap::new(),
+        }
+    }
+}
+
+impl Checker for Budget {
+    fn property(&self) -> &'static str {
+        "a restart budget is never exceeded"
+    }
+
+    fn see(&mut self, at: True, fact: &Fact) -> Option<String> {
+        match fact {
+            Fact::Acted {
+                host,
+                unit,
+                verb: Verb::Restart,
+            } => {
+                let used = self.restarts.entry((*host, unit.clone())).or_default();
+                used.push_back(at);
+                while used.front().is_some_and(|t| at - t >= self.limits.window_ms) {
+                    used.pop_front();
+                }
+                let many = used.len();
+                (many > self.limits.max)
+                    .then(|| format!("{unit} on host-{host} was restarted {many} times"))
+            }
+            // A person who lets a unit back gives it a fresh budget.
+            Fact::Acted {
+                host,
+                unit,
+                verb: Verb::Unfence,
+            } => {
+                self.restarts.remove(&(*host, unit.clone()));
+                None
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The service manager of a host: processes that take time to start and stop, fail, hang, die, and
+//! outlive the agent.
+
+use nodemedic_agent_core::effect::Watch;
+use nodemedic_agent_core::{Act, ActionId, DownCause, Input, Seen, UnitKey, Verdict};
+use nodemedic_protocol::Generation;
+use nodemedic_protocol::event::{Outcome, Verb};
+use nodemedic_protocol::work::ProbeSpec;
+use nodemedic_protocol::Millis;
+
+use crate::fact::{Fact, Host, Sign};
+use crate::world::{Event, World};
+
+/// What runs of a unit.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// The grant under which it was started.
+    pub generation: Option<Generation>,
+    /// Names it.
+    pub pid: u32,
+    /// True while its probe fails.
+    pub sick: bool,
+    /// True when it must be killed to end.
+    pub stubborn: bool,
+}
+
+/// An act that is not over.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    act: Act,
+    serial: u64,
+    began: u64,
+}
+
+/// What the agent wants to hear of.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    probe: Option<ProbeSpec>,
+    serial: u64,
+}
+
+impl World {
+    fn serial(&mut self, h: Host) -> u64 {
+        self.hosts[h].serial += 1;
+        self.hosts[h].serial
+    }
+
+    fn seen(&self, h: Host, unit: &UnitKey) -> Seen {
+        let host = &self.hosts[h];
+        match host.processes.get(unit) {
+            Some(process) => Seen::Running {
+                pid: Some(process.pid),
+                generation: process.generation,
+            },
+            None => Seen::NotRunning {
+                cause: host.ended.get(unit).cloned().unwrap_or(DownCause::NotStarted),
+            },
+        }
+    }
+
+    pub(crate) fn watch(&mut self, h: Host, watch: Watch) {
+        let serial = self.serial(h);
+        let run = self.hosts[h].run;
+        if let Some(probe) = &watch.probe {
+            let event = Event::Probe(h, run, watch.unit.clone(), serial);
+            self.at(probe.interval.0, event);
+        }
+        let unit = watch.unit.clone();
+        let watched = Watched {
+            probe: watch.probe,
+            serial,
+        };
+        self.hosts[h].watched.insert(watch.unit, watched);
+        let delay = self.between(1, 20);
+        self.at(delay, Event::Look(h, run, unit, serial));
+    }
+
+    pub(crate) fn look(&mut self, h: Host, run: u64, unit: UnitKey, watch: u64) {
+        let host = &self.hosts[h];
+        if host.run != run || host.watched.get(&unit).map(|w| w.serial) != Some(watch) {
+            return;
+        }
+        let blind = self.knobs.blind;
+        let seen = if self.bad_luck(blind) {
+            // It is looked at again, as after a manager that did not answer.
+            let delay = self.between(500, 4_000);
+            self.at(delay, Event::Look(h, run, unit.clone(), watch));
+            let why = "the manager does not answer".into();
+            Seen::Unknown { why }
+        } else {
+            self.seen(h, &unit)
+        };
+        self.to_core(h, run, Input::Observed { unit, seen });
+    }
+
+    /// Everybody who watches a unit sees how it is now.
+    pub(crate) fn show_all(&mut self, h: Host, unit: &UnitKey) {
+        if let Some(watched) = self.hosts[h].watched.get(unit) {
+            let (serial, run) = (watched.serial, self.hosts[h].run);
+            let delay = self.between(1, 30);
+            self.at(delay, Event::Look(h, run, unit.clone(), serial));
+        }
+    }
+
+    pub(crate) fn probe(&mut self, h: Host, run: u64, unit: UnitKey, watch: u64) {
+        let host = &self.hosts[h];
+        let Some(watched) = host.watched.get(&unit) else {
+            return;
+        };
+        let (Some(probe), true) = (&watched.probe, watched.serial == watch && host.run == run)
+        else {
+            return;
+        };
+        let interval = probe.interval.0;
+        let runs = host.processes.get(&unit).map(|p| p.sick);
+        let blind = self.knobs.blind;
+        let verdict = if self.bad_luck(blind) {
+            Some(Verdict::Unknown("no file descriptor left".into()))
+        } else {
+            runs.map(|sick| match sick {
+                true => Verdict::Fail("connection refused".into()),
+                false => Verdict::Pass,
+            })
+        };
+        self.at(interval, Event::Probe(h, run, unit.clone(), watch));
+        if let Some(verdict) = verdict {
+            self.to_core(h, run, Input::Probed { unit, verdict });
+        }
+    }
+
+    /// What an input says of a unit, for the checkers.
+    pub(crate) fn note_sign(&mut self, h: Host, input: &Input) {
+        let of_seen = |seen: &Seen| match seen {
+            Seen::Running { .. } => Sign::Well,
+            Seen::NotRunning { .. } => Sign::Ill,
+            Seen::Unknown { .. } => Sign::Nothing,
+        };
+        let (unit, sign) = match input {
+            Input::Observed { unit, seen } => {
+                let watched = self.hosts[h].watched.get(unit);
+                let probed = watched.is_some_and(|w| w.probe.is_some());
+                // That a probed unit runs does not say that it works.
+                match of_seen(seen) {
+                    Sign::Well if probed => return,
+                    sign => (unit.clone(), sign),
+                }
+            }
+            Input::Probed { unit, verdict } => {
+                let sign = match verdict {
+                    Verdict::Pass => Sign::Well,
+                    Verdict::Fail(_) => Sign::Ill,
+                    Verdict::Unknown(_) => Sign::Nothing,
+                };
+                (unit.clone(), sign)
+            }
+            Input::ActionEnded {
+                action,
+                outcome,
+                seen,
+                ..
+            } => {
+                let pending = self.hosts[h].pending.iter();
+                let unit = pending.into_iter().find(|(_, p)| p.act.action == *action);
+                let Some((unit, _)) = unit else { return };
+                let sign = match outcome {
+                    Outcome::Done => of_seen(seen),
+                    _ => Sign::Ill,
+                };
+                (unit.clone(), sign)
+            }
+            _ => return,
+        };
+        self.fact(Fact::Shown { host: h, unit, sign });
+    }
+
+    pub(crate) fn act(&mut self, h: Host, act: Act) {
+        self.fact(Fact::Acted {
+            host: h,
+            unit: act.unit.clone(),
+            verb: act.verb,
+        });
+        let unit = act.unit.clone();
+        if let Some(old) = self.hosts[h].pending.remove(&unit) {
+            let seen = self.seen(h, &unit);
+            let over = ended(&old.act, Outcome::Interrupted, self.now - old.began, seen);
+            let run = self.hosts[h].run;
+            self.at(1, Event::ToCore(h, run, Box::new(over)));
+        }
+        let (verb, timeout, grace) = (act.verb, act.timeout.0, act.stop_grace.0);
+        let (serial, boot) = (self.serial(h), self.hosts[h].boot);
+        let pending = Pending {
+            act,
+            serial,
+            began: self.now,
+        };
+        self.hosts[h].pending.insert(unit.clone(), pending);
+        let over = |outcome| Event::ActOver(h, boot, unit.clone(), serial, outcome);
+        let hangs = self.knobs.action_hangs;
+        if self.bad_luck(hangs) {
+            self.at(timeout, over(Outcome::TimedOut));
+            return;
+        }
+        let runs = self.hosts[h].processes.get(&unit).map(|p| p.stubborn);
+        match (verb, runs) {
+            (Verb::Start, Some(_)) | (Verb::Stop | Verb::Fence, None) | (Verb::Unfence, _) => {
+                self.at(5, over(Outcome::Done));
+            }
+            (Verb::Stop | Verb::Fence, Some(stubborn)) => {
+                let takes = if stubborn { grace + 50 } else { self.between(10, 800).min(grace) };
+                self.at(takes, over(Outcome::Done));
+            }
+            (Verb::Start, None) | (Verb::Restart, _) => {
+                if runs.is_some() {
+                    self.process_ends(h, &unit, DownCause::Killed(15), "restart");
+                }
+                let takes = self.between(20, 1_200);
+                let fails = self.knobs.start_fails;
+                let cursed = self.now < self.hosts[h].cursed_until;
+                if cursed || self.bad_luck(fails) {
+                    self.at(takes, over(Outcome::Failed("exit status 1".into())));
+                } else {
+                    self.at(takes, Event::Land(h, boot, unit, serial));
+                }
+            }
+        }
+    }
+
+    /// A started process runs from here on.
+    pub(crate) fn land(&mut self, h: Host, boot: u64, unit: &UnitKey, act: u64) {
+        let host = &self.hosts[h];
+        let pending = host.pending.get(unit).filter(|p| p.serial == act);
+        let Some(generation) = pending.map(|p| p.act.generation) else {
+            return;
+        };
+        if !host.up || host.boot != boot || host.processes.contains_key(unit) {
+            return;
+        }
+        let serial = self.serial(h);
+        let stubborn = self.bad_luck(100);
+        let process = Process {
+            generation,
+            pid: u32::try_from(serial).unwrap_or(u32::MAX),
+            sick: false,
+            stubborn,
+        };
+        self.hosts[h].processes.insert(unit.clone(), process);
+        self.fact(Fact::Began {
+            host: h,
+            unit: unit.clone(),
+            generation,
+        });
+        self.at(5, Event::ActOver(h, boot, unit.clone(), act, Outcome::Done));
+        self.show_all(h, unit);
+    }
+
+    pub(crate) fn act_over(&mut self, h: Host, boot: u64, unit: &UnitKey, act: u64, o: Outcome) {
+        let host = &mut self.hosts[h];
+        let ours = host.pending.get(unit).is_some_and(|p| p.serial == act);
+        if !host.up || host.boot != boot || !ours {
+            return;
+        }
+        let Some(pending) = host.pending.get(unit).cloned() else {
+            return;
+        };
+        let stops = matches!(pending.act.verb, Verb::Stop | Verb::Fence);
+        if stops && o == Outcome::Done {
+            self.process_ends(h, unit, DownCause::Killed(15), "stopped");
+        }
+        if matches!(o, Outcome::Failed(_)) {
+            self.hosts[h].ended.insert(unit.clone(), DownCause::Exited(1));
+        }
+        let seen = self.seen(h, unit);
+        let over = ended(&pending.act, o, self.now - pending.began, seen);
+        let run = self.hosts[h].run;
+        self.to_core_of_act(h, run, unit, act, over);
+        self.show_all(h, unit);
+    }
+
+    /// The end of an act is noted for the checkers while it is still known as pending.
+    fn to_core_of_act(&mut self, h: Host, run: u64, unit: &UnitKey, act: u64, over: Input) {
+        self.note_sign(h, &over);
+        let host = &mut self.hosts[h];
+        if host.pending.get(unit).is_some_and(|p| p.serial == act) {
+            host.pending.remove(unit);
+        }
+        self.to_core(h, run, over);
+    }
+
+    pub(crate) fn process_ends(
+        &mut self,
+        h: Host,
+        unit: &UnitKey,
+        cause: DownCause,
+        how: &'static str,
+    ) {
+        let Some(process) = self.hosts[h].processes.remove(unit) else {
+            return;
+        };
+        self.hosts[h].ended.insert(unit.clone(), cause);
+        self.fact(Fact::Ended {
+            host: h,
+            unit: unit.clone(),
+            generation: process.generation,
+            how,
+        });
+    }
+}
+
+fn ended(act: &Act, outcome: Outcome, took: u64, seen: Seen) -> Input {
+    let action: ActionId = act.action;
+    Input::ActionEnded {
+        action,
+        outcome,
+        command: format!("{} {}", act.verb, act.unit),
+        took: Millis(took),
+        seen,
+    }
+}

@@ -1,0 +1,366 @@
+//! A real systemd host: Debian booted by systemd-nspawn in namespaces and a cgroup of its own.
+//!
+//! Needs root, a cgroup2 hierarchy, and the packages systemd-container and mmdebstrap. The base root
+//! is made once (half a minute) and kept in `target/testbed`; each host writes to a layer in memory
+//! over it. A host never gets CAP_SYS_TIME: there is no namespace for the wall clock.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::wait::wait_for;
+
+/// What the base holds; its name follows from this list, so a change makes a new one.
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,udev,iproute2,procps,iputils-ping";
+/// Units that would wait for what a host here has not, or start at odd hours.
+const MASKED: &[&str] = &[
+    "systemd-timesyncd.service",
+    "systemd-firstboot.service",
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "console-getty.service",
+    "getty@tty1.service",
+    "serial-getty@ttyS0.service",
+];
+/// Measured: 30 s; the rest is a slow line.
+const BASE_LIMIT: Duration = Duration::from_secs(600);
+/// Measured: 0.3 s to 3 s under load.
+const BOOT_LIMIT: Duration = Duration::from_secs(60);
+/// One command in a host.
+const RUN_LIMIT: Duration = Duration::from_secs(60);
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// What a command did.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its end.
+    pub status: ExitStatus,
+    /// Both outputs, one after the other.
+    pub output: String,
+}
+
+/// A booted host. Dropping it pulls the plug and removes every trace.
+pub struct Host {
+    name: String,
+    state: PathBuf,
+    cgroup: PathBuf,
+    leader: u32,
+    nspawn: Option<Child>,
+}
+
+impl Host {
+    /// Boots a fresh host and waits until its services run.
+    ///
+    /// # Panics
+    /// When this machine cannot boot one, with what is missing.
+    #[must_use]
+    pub fn boot() -> Host {
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "booting a systemd host needs root: run the tests as root"
+        );
+        let base = base();
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("nm{}-{number}", std::process::id());
+        let state = std::env::temp_dir().join(&name);
+        let mut host = Host {
+            cgroup: cgroup_root().join(format!("nodemedic-test-{name}")),
+            name,
+            state,
+            leader: 0,
+            nspawn: None,
+        };
+        host.layers(&base);
+        host.start();
+        host.until_up();
+        host
+    }
+
+    fn root(&self) -> PathBuf {
+        self.state.join("root")
+    }
+
+    /// A layer in memory over the base.
+    fn layers(&self, base: &Path) {
+        fs::create_dir_all(&self.state).expect("make the host's directory");
+        let name = &self.name;
+        tool(
+            "mount",
+            &["-t", "tmpfs", "-o", "size=1g", name, text(&self.state)],
+        );
+        for directory in ["upper", "work", "root"] {
+            fs::create_dir(self.state.join(directory)).expect("make a layer");
+        }
+        let options = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            base.display(),
+            self.state.join("upper").display(),
+            self.state.join("work").display()
+        );
+        tool(
+            "mount",
+            &["-t", "overlay", "-o", &options, name, text(&self.root())],
+        );
+        self.write("/etc/hostname", &format!("{name}\n"));
+        self.write("/etc/hosts", &format!("127.0.0.1 localhost {name}\n"));
+        let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid").expect("a random number");
+        self.write("/etc/machine-id", &uuid.replace('-', ""));
+    }
+
+    fn start(&mut self) {
+        fs::create_dir_all(&self.cgroup).expect("make a cgroup for the host");
+        let log = File::create(self.state.join("console")).expect("make the console log");
+        let error = log.try_clone().expect("share the console log");
+        // The shell moves itself into the cgroup; nspawn must be born there.
+        let script = "echo $$ > \"$0/cgroup.procs\" && exec \"$@\"";
+        let child = Command::new("sh")
+            .args(["-c", script, text(&self.cgroup), "systemd-nspawn"])
+            .args([
+                "--quiet",
+                "--register=no",
+                "--keep-unit",
+                "--boot",
+                "--private-network",
+            ])
+            .args(["--console=read-only", "--link-journal=no", "--timezone=off"])
+            .args(["--resolv-conf=off", "--capability=CAP_IPC_LOCK,CAP_SYSLOG"])
+            .args(["--drop-capability=CAP_SYS_TIME,CAP_SYS_MODULE,CAP_MKNOD"])
+            .args(["-M", &self.name, "-D", text(&self.root())])
+            .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(error)
+            .spawn()
+            .expect("start systemd-nspawn");
+        self.nspawn = Some(child);
+    }
+
+    fn until_up(&mut self) {
+        let first = self.cgroup.join("payload/init.scope/cgroup.procs");
+        let console = self.state.join("console");
+        let said = || fs::read_to_string(&console).unwrap_or_default();
+        let (leader, _) = wait_for("the host's init appears", BOOT_LIMIT, || {
+            let pids = fs::read_to_string(&first).unwrap_or_default();
+            let pid = pids.lines().next().and_then(|pid| pid.parse().ok());
+            pid.ok_or_else(said)
+        });
+        self.leader = leader;
+        wait_for("the host is up", BOOT_LIMIT, || {
+            let ran = self.try_run(&["systemctl", "is-system-running"]);
+            let state = ran.output.trim().to_owned();
+            if state == "running" || state == "degraded" {
+                Ok(())
+            } else {
+                Err(format!("{state}\n{}", said()))
+            }
+        });
+    }
+
+    /// Runs a program in the host, with a bound.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    #[must_use]
+    pub fn try_run(&self, words: &[&str]) -> Ran {
+        let leader = self.leader.to_string();
+        let mut command = Command::new("nsenter");
+        command
+            .args([
+                "-t", &leader, "-m", "-u", "-i", "-n", "-p", "-C", "--root", "--wd", "--",
+            ])
+            .args(["setpriv", "--bounding-set=-sys_time,-sys_module"])
+            .args(words);
+        bounded(command, RUN_LIMIT)
+    }
+
+    /// Runs a program in the host that must succeed; gives its output.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn run(&self, words: &[&str]) -> String {
+        let ran = self.try_run(words);
+        assert!(
+            ran.status.success(),
+            "{words:?} in the host: {}\n{}",
+            ran.status,
+            ran.output
+        );
+        ran.output
+    }
+
+    /// Writes a file in the host.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write(&self, path: &str, content: &str) {
+        let place = self.root().join(path.trim_start_matches('/'));
+        if let Some(parent) = place.parent() {
+            fs::create_dir_all(parent).expect("make a directory in the host");
+        }
+        fs::write(&place, content).unwrap_or_else(|e| panic!("write {path} in the host: {e}"));
+    }
+
+    /// Copies a file into the host.
+    ///
+    /// # Panics
+    /// When it cannot be copied.
+    pub fn copy_in(&self, from: &Path, to: &str) {
+        let place = self.root().join(to.trim_start_matches('/'));
+        fs::copy(from, place).unwrap_or_else(|e| panic!("copy {} in: {e}", from.display()));
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // The whole host at once, as if its plug was pulled.
+        let _ = fs::write(self.cgroup.join("cgroup.kill"), "1");
+        if let Some(mut nspawn) = self.nspawn.take() {
+            let _ = nspawn.wait();
+        }
+        for place in [self.root(), self.state.clone()] {
+            let mut command = Command::new("umount");
+            command.arg("-l").arg(place);
+            let _ = bounded(command, RUN_LIMIT);
+        }
+        let _ = fs::remove_dir(&self.state);
+        let name = self.cgroup.file_name().unwrap_or_default();
+        remove_cgroups(&self.cgroup);
+        // On machines with both hierarchies systemd-nspawn makes its twin.
+        remove_cgroups(&Path::new("/sys/fs/cgroup/systemd").join(name));
+    }
+}
+
+fn remove_cgroups(directory: &Path) {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        remove_cgroups(&entry.path());
+    }
+    let _ = fs::remove_dir(directory);
+}
+
+fn cgroup_root() -> PathBuf {
+    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+        .into_iter()
+        .map(PathBuf::from)
+        .find(|root| root.join("cgroup.controllers").exists())
+        .expect("booting a systemd host needs a cgroup2 hierarchy at /sys/fs/cgroup")
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of ours is text")
+}
+
+/// The base root, made when it is not there yet.
+fn base() -> PathBuf {
+    let target = crate::binaries()
+        .parent()
+        .expect("the target folder")
+        .to_path_buf();
+    let testbed = target.join("testbed");
+    fs::create_dir_all(&testbed).expect("make target/testbed");
+    let release = fs::read_to_string("/etc/os-release").expect("read /etc/os-release");
+    let codename = release
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+        .expect("this Debian's code name")
+        .to_owned();
+    let base = testbed.join(format!("{codename}-{}", PACKAGES.replace(',', "-")));
+    let lock = File::create(testbed.join("lock")).expect("make a lock file");
+    // Only one test makes it; the others wait here.
+    let _lock = Flock::lock(lock, FlockArg::LockExclusive)
+        .map_err(|(_, e)| e)
+        .expect("lock");
+    if base.exists() {
+        return base;
+    }
+    let new = testbed.join("new");
+    let _ = fs::remove_dir_all(&new);
+    let mut command = Command::new("mmdebstrap");
+    command
+        .args([
+            "--quiet",
+            "--variant=minbase",
+            "--aptopt=APT::Install-Recommends \"false\"",
+        ])
+        .args(["--dpkgopt=path-exclude=/usr/share/man/*"])
+        .args(["--dpkgopt=path-exclude=/usr/share/locale/*"])
+        .arg(format!("--include={PACKAGES}"))
+        .args([codename.as_str(), text(&new)]);
+    // This machine's own package sources, wherever they are.
+    let sources = [
+        "/etc/apt/sources.list.d/debian.sources",
+        "/etc/apt/sources.list",
+    ];
+    let source = sources.into_iter().find(|path| Path::new(path).exists());
+    command.arg(source.expect("this machine's package sources"));
+    let ran = bounded(command, BASE_LIMIT);
+    assert!(ran.status.success(), "mmdebstrap failed:\n{}", ran.output);
+    for unit in MASKED {
+        let place = new.join("etc/systemd/system").join(unit);
+        std::os::unix::fs::symlink("/dev/null", place).expect("mask a unit");
+    }
+    fs::rename(&new, &base).expect("keep the base root");
+    base
+}
+
+fn tool(program: &str, words: &[&str]) {
+    let mut command = Command::new(program);
+    command.args(words);
+    let ran = bounded(command, RUN_LIMIT);
+    assert!(
+        ran.status.success(),
+        "{program} {words:?}: {}\n{}",
+        ran.status,
+        ran.output
+    );
+}
+
+fn collect(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            let _ = pipe.read_to_end(&mut bytes);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+fn bounded(mut command: Command, bound: Duration) -> Ran {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("start {command:?}: {e}; is its package installed?"));
+    let outputs = (collect(child.stdout.take()), collect(child.stderr.take()));
+    let began = std::time::Instant::now();
+    let status = loop {
+        match child.try_wait().expect("wait for a command") {
+            Some(status) => break status,
+            None if began.elapsed() < bound => {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+            None => {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("{command:?} did not end within {bound:?}");
+            }
+        }
+    };
+    let read = |thread: JoinHandle<String>| thread.join().unwrap_or_default();
+    Ran {
+        status,
+        output: read(outputs.0) + &read(outputs.1),
+    }
+}
