@@ -149,15 +149,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         works: declare,
     };
     running.declare(works).await;
-    tracing::info!(
-        "nodemedic-coordinator {} leads with epoch {epoch}",
-        env!("CARGO_PKG_VERSION")
-    );
-    tracing::info!("the page and the API are at http://{api_address}/");
-    if let Some(broker) = &running.broker {
-        tracing::info!("the embedded broker is at {}", broker.public());
-    }
-    engine::ready();
+    running.say_ready();
     Ok(running)
 }
 
@@ -237,6 +229,19 @@ impl Running {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    fn say_ready(&self) {
+        let version = env!("CARGO_PKG_VERSION");
+        tracing::info!(
+            "nodemedic-coordinator {version} leads with epoch {}",
+            self.epoch
+        );
+        tracing::info!("the page and the API are at http://{}/", self.api);
+        if let Some(broker) = &self.broker {
+            tracing::info!("the embedded broker is at {}", broker.public());
+        }
+        engine::ready();
     }
 
     /// Declares works as a configuration does. What it does not name stays as it is.

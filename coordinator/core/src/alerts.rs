@@ -149,48 +149,74 @@ impl Alerts {
     pub(crate) fn tell(&mut self, out: &mut Out, now: Now, settings: &Settings) {
         let limits = &settings.alerts;
         self.expire(out, now.boot, limits);
-        let mut under_way = self
-            .telling
-            .values()
-            .filter(|t| matches!(t, Telling::UnderWay { .. }))
-            .count();
-        for record in self.records.values() {
-            for receiver in &self.receivers {
-                if record.told.get(receiver) == Some(&record.state) {
-                    continue;
-                }
-                let slot = (record.key.clone(), receiver.clone());
-                let tries = match self.telling.get(&slot) {
-                    Some(Telling::UnderWay { .. }) => continue,
-                    Some(Telling::Waits { until, .. }) if now.boot < *until => continue,
-                    Some(Telling::Waits { tries, .. }) => *tries,
-                    None => 0,
-                };
-                if under_way >= UNDER_WAY_MAX {
-                    return;
-                }
-                under_way += 1;
-                self.last_try += 1;
-                let id = NotifyId(self.last_try);
-                let telling = Telling::UnderWay {
-                    id,
-                    state: record.state,
-                    until: now.boot + limits.answer_within,
-                    tries: tries + 1,
-                };
-                self.telling.insert(slot, telling);
-                out.push(Effect::Notify {
-                    id,
-                    receiver: receiver.clone(),
-                    body: Box::new(WebhookBody {
-                        version: BODY_VERSION,
-                        site: settings.site.clone(),
-                        alert: self.view(record),
-                    }),
-                });
+        for (key, receiver) in self.untold() {
+            if self.under_way() >= UNDER_WAY_MAX {
+                break;
             }
+            let slot = (key, receiver);
+            let tries = match self.telling.get(&slot) {
+                Some(Telling::UnderWay { .. }) => continue,
+                Some(Telling::Waits { until, .. }) if now.boot < *until => continue,
+                Some(Telling::Waits { tries, .. }) => *tries,
+                None => 0,
+            };
+            self.try_once(out, now.boot, slot, tries + 1, settings);
         }
         self.forget_old(out, now, limits);
+    }
+
+    fn untold(&self) -> Vec<(String, String)> {
+        let mut slots = Vec::new();
+        for record in self.records.values() {
+            for receiver in &self.receivers {
+                if record.told.get(receiver) != Some(&record.state) {
+                    slots.push((record.key.clone(), receiver.clone()));
+                }
+            }
+        }
+        slots
+    }
+
+    fn under_way(&self) -> usize {
+        let all = self.telling.values();
+        all.filter(|t| matches!(t, Telling::UnderWay { .. }))
+            .count()
+    }
+
+    fn try_once(
+        &mut self,
+        out: &mut Out,
+        now: Boottime,
+        slot: (String, String),
+        tries: u32,
+        settings: &Settings,
+    ) {
+        let Some(record) = self.records.get_mut(&slot.0) else {
+            return;
+        };
+        // From here on until it answers, nobody knows what the receiver has heard.
+        if record.told.remove(&slot.1).is_some() {
+            out.store(Write::Alert(record.clone()));
+        }
+        self.last_try += 1;
+        let id = NotifyId(self.last_try);
+        let telling = Telling::UnderWay {
+            id,
+            state: record.state,
+            until: now + settings.alerts.answer_within,
+            tries,
+        };
+        let record = record.clone();
+        out.push(Effect::Notify {
+            id,
+            receiver: slot.1.clone(),
+            body: Box::new(WebhookBody {
+                version: BODY_VERSION,
+                site: settings.site.clone(),
+                alert: self.view(&record),
+            }),
+        });
+        self.telling.insert(slot, telling);
     }
 
     /// A try whose answer never came has failed.
@@ -299,10 +325,13 @@ impl Alerts {
         }
     }
 
-    /// When `tell` has something to do again.
+    /// When `tell` has something to do again. With as many tries under way as there may be, waits
+    /// that are over begin with the next answer.
     pub(crate) fn next(&self) -> Option<Boottime> {
-        let times = self.telling.values().map(|telling| match telling {
-            Telling::UnderWay { until, .. } | Telling::Waits { until, .. } => *until,
+        let full = self.under_way() >= UNDER_WAY_MAX;
+        let times = self.telling.values().filter_map(|telling| match telling {
+            Telling::UnderWay { until, .. } => Some(*until),
+            Telling::Waits { until, .. } => (!full).then_some(*until),
         });
         times.min()
     }
@@ -320,5 +349,112 @@ impl Alerts {
             resolved: record.resolved,
             delivered: self.is_told(record),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nodemedic_protocol::{SiteId, WallTime};
+
+    fn now(ms: u64) -> Now {
+        Now {
+            boot: Boottime(ms),
+            wall: WallTime(ms),
+        }
+    }
+
+    fn firing() -> Firing {
+        Firing {
+            severity: Severity::Critical,
+            node: None,
+            work: None,
+            summary: "it burns".into(),
+            detail: String::new(),
+        }
+    }
+
+    struct Desk {
+        settings: Settings,
+        alerts: Alerts,
+        out: Out,
+    }
+
+    impl Desk {
+        fn new() -> Desk {
+            let mut settings = Settings::new(SiteId::new("s").unwrap(), "0");
+            settings.alerts.receivers = alloc::vec!["page".into()];
+            Desk {
+                alerts: Alerts::new(&settings, BTreeMap::new(), Rng::new(1)),
+                out: Out::new(0),
+                settings,
+            }
+        }
+
+        fn raise(&mut self, ms: u64) {
+            self.alerts.raise(&mut self.out, now(ms), "fire", firing());
+        }
+
+        fn resolve(&mut self, ms: u64) {
+            self.alerts.resolve(&mut self.out, now(ms), "fire");
+        }
+
+        fn answer(&mut self, ms: u64, id: NotifyId, result: Result<(), String>) {
+            let limits = &self.settings.alerts;
+            self.alerts
+                .notified(&mut self.out, now(ms), id, result, limits);
+        }
+
+        /// What is tried now, as an id and a state.
+        fn tries(&mut self, ms: u64) -> Vec<(NotifyId, AlertState)> {
+            self.alerts.tell(&mut self.out, now(ms), &self.settings);
+            let mut tries = Vec::new();
+            while let Some(effect) = self.out.pop() {
+                if let Effect::Notify { id, body, .. } = effect {
+                    tries.push((id, body.alert.state));
+                }
+            }
+            tries
+        }
+    }
+
+    #[test]
+    fn an_end_is_told_after_a_try_that_may_have_arrived_though_an_older_end_was_told() {
+        let mut desk = Desk::new();
+        desk.raise(0);
+        let first = desk.tries(0)[0].0;
+        desk.answer(1, first, Ok(()));
+        desk.resolve(10);
+        let end = desk.tries(10)[0].0;
+        desk.raise(11);
+        desk.answer(12, end, Ok(()));
+        let again = desk.tries(12);
+        assert_eq!(again[0].1, AlertState::Firing);
+        desk.resolve(13);
+        // Whether this try arrived is unknown, so the end must be told once more.
+        desk.answer(14, again[0].0, Err("timed out".into()));
+        let at = desk.alerts.next().unwrap();
+        let last = desk.tries(at.0);
+        assert_eq!(last[0].1, AlertState::Resolved);
+        desk.answer(at.0 + 1, last[0].0, Ok(()));
+        assert!(desk.tries(at.0 + 1).is_empty());
+        assert_eq!(desk.alerts.next(), None, "a wait without an end");
+    }
+
+    #[test]
+    fn a_receiver_that_hangs_holds_a_bounded_number_of_tries_and_no_timer_in_the_past() {
+        let mut desk = Desk::new();
+        for n in 0..40 {
+            let key = alloc::format!("fire-{n}");
+            desk.alerts.raise(&mut desk.out, now(0), &key, firing());
+        }
+        let tries = desk.tries(0);
+        assert_eq!(tries.len(), UNDER_WAY_MAX);
+        assert!(desk.tries(5_000).is_empty());
+        assert!(desk.alerts.next().unwrap() > Boottime(5_000));
+        for (id, _) in tries {
+            desk.answer(6_000, id, Ok(()));
+        }
+        assert_eq!(desk.tries(6_000).len(), UNDER_WAY_MAX);
     }
 }

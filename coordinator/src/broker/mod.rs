@@ -125,18 +125,15 @@ impl Broker {
             tls,
             directory,
         } = settings;
-        if tls.is_none() && !listen.ip().is_loopback() {
-            return Err(BrokerError::Plaintext(listen));
-        }
-        let listener = bind(listen).await?;
+        let listener = bind(listen, tls.is_some()).await?;
         let public = listener.local_addr().unwrap_or(listen);
         let password = secret::fresh().map_err(BrokerError::Secret)?;
         let site = Arc::new(site);
         let refusals = Arc::new(Refusals::default());
 
-        let start_error = |cause: mqtt5::MqttError| BrokerError::Start {
+        let start_error = |cause: String| BrokerError::Start {
             directory: directory.clone(),
-            cause: cause.to_string(),
+            cause,
         };
         let config = limits::config((Ipv4Addr::LOCALHOST, 0).into(), &directory);
         let guard = Guard::new(
@@ -148,12 +145,11 @@ impl Broker {
         );
         let mut broker = MqttBroker::with_config(config.clone())
             .await
-            .map_err(start_error)?
+            .map_err(|error| start_error(error.to_string()))?
             .with_auth_provider(Arc::new(guard));
-        let address = broker.local_addr().ok_or_else(|| BrokerError::Start {
-            directory: directory.clone(),
-            cause: "the private listener has no address".to_owned(),
-        })?;
+        let address = broker
+            .local_addr()
+            .ok_or_else(|| start_error("the private listener has no address".to_owned()))?;
 
         let (clients, _) = tokio::sync::broadcast::channel(1);
         let door = Door {
@@ -173,12 +169,7 @@ impl Broker {
         tokio::select! {
             // An error here means that the broker ended, which the other arm tells in full.
             Ok(_) = ready.wait_for(|ready| *ready) => {}
-            ended = &mut serving => {
-                return Err(BrokerError::Start {
-                    directory: directory.clone(),
-                    cause: why_ended(ended),
-                });
-            }
+            ended = &mut serving => return Err(start_error(why_ended(ended))),
         }
         let accepting = tokio::spawn(door.accept(listener));
         Ok(Broker {
@@ -250,7 +241,10 @@ fn why_ended(ended: Result<mqtt5::error::Result<()>, JoinError>) -> String {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, BrokerError> {
+async fn bind(address: SocketAddr, secure: bool) -> Result<TcpListener, BrokerError> {
+    if !secure && !address.ip().is_loopback() {
+        return Err(BrokerError::Plaintext(address));
+    }
     TcpListener::bind(address)
         .await
         .map_err(|cause| BrokerError::Listen {

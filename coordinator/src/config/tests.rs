@@ -99,7 +99,11 @@ fn every_key_reaches_its_place() {
     assert_eq!(settings.alerts.keep_resolved, Millis::from_secs(48 * 3600));
     assert_eq!(settings.alerts.receivers, ["on-call"]);
     assert!(config.webhooks["on-call"].token.is_some());
+}
 
+#[test]
+fn every_key_of_a_work_reaches_its_place() {
+    let config = fixture("good-full.toml").unwrap();
     let [database, scheduler, web] = config.works.as_slice() else {
         panic!("{:?}", config.works)
     };
