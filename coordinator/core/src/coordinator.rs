@@ -13,7 +13,7 @@ use nodemedic_protocol::{Boottime, Epoch, Millis, NodeId, Now, WorkName};
 
 use crate::alerts::Alerts;
 use crate::effect::{Effect, LogLevel};
-use crate::grants::Grants;
+use crate::grants::{Grants, promised};
 use crate::input::Input;
 use crate::lease::safe_time;
 use crate::liveness::Ears;
@@ -28,6 +28,8 @@ use crate::stored::{EventMark, Stored};
 pub enum Wake {
     /// A node's silence, return or absence comes to mean something else.
     Liveness,
+    /// The fleet had time to speak; new work may be placed.
+    Gathered,
     /// The promise of a silent holder ends.
     LeaseEnd,
     /// The deadline of a drain passes.
@@ -60,6 +62,8 @@ pub struct Coordinator {
     pub(crate) report: PlanReport,
     /// Since when each work serves less than it should.
     pub(crate) short_since: BTreeMap<WorkName, Boottime>,
+    /// Before this moment no new work is placed; absent until the first connection.
+    pub(crate) gather_until: Option<Boottime>,
     /// True when something that a plan depends on may have changed.
     pub(crate) dirty: bool,
     pub(crate) last_command: u64,
@@ -88,6 +92,7 @@ impl Coordinator {
                 stored.grants,
                 stored.generations,
                 now.boot,
+                settings.lease.term,
                 settings.mutation,
             ),
             marks: stored.marks,
@@ -99,11 +104,13 @@ impl Coordinator {
             superseded: None,
             report: PlanReport::default(),
             short_since: BTreeMap::new(),
+            gather_until: None,
             dirty: true,
             last_command: 0,
             wake: None,
             settings,
         };
+        coordinator.grants.raise_terms(&mut coordinator.out);
         let epoch = coordinator.epoch;
         let started = Decision::Started { epoch };
         coordinator.out.decide(now, None, started);
@@ -169,6 +176,8 @@ impl Coordinator {
     /// What was said while nobody listened is unknown: nobody is lost for silence before now.
     fn link_up(&mut self, now: Now) {
         self.ears.listening = Some(now.boot);
+        let gathered = now.boot + self.settings.placement.gather_for;
+        self.gather_until.get_or_insert(gathered);
         if self.settings.mutation != Some(Mutation::SkipResumeGrace) {
             let grace = now.boot + self.settings.liveness.lost_after;
             self.ears.grace_until = self.ears.grace_until.max(grace);
@@ -186,7 +195,7 @@ impl Coordinator {
         let epoch = self.epoch;
         let text = format!(
             "agents obey a coordinator of epoch {by}, ours is {epoch}: nothing is decided here any \
-             more; stop this one, or start it again to take the lead"
+             more; stop this one or, if it is the right one, start it until its epoch is higher"
         );
         self.out.log(LogLevel::Warn, text);
     }
@@ -235,6 +244,7 @@ impl Coordinator {
             let barred = node.barred_until.values().flatten();
             times.extend(barred.map(|at| (*at, Wake::HoldOff)));
         }
+        times.extend(self.gather_until.map(|at| (at, Wake::Gathered)));
         times.extend(self.lease_ends().map(|at| (at, Wake::LeaseEnd)));
         // An end that came before the grace was over counts when it is.
         times.push((self.ears.grace_until, Wake::LeaseEnd));
@@ -253,7 +263,8 @@ fn resume_grace(settings: &Settings, stored: &Stored) -> Millis {
     }
     let longest = stored.grants.values().filter_map(|grant| {
         let birth = stored.nodes.get(&grant.node)?.birth.as_ref()?;
-        safe_time(&grant.spec, birth.enforcement, &settings.lease, None).ok()
+        let lease = promised(grant, &settings.lease);
+        safe_time(&grant.spec, birth.enforcement, &lease, None).ok()
     });
     let longest = longest.max().unwrap_or(Millis::ZERO);
     let liveness = &settings.liveness;

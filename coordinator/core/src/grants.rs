@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use nodemedic_protocol::api::{Decision, Proof};
 use nodemedic_protocol::work::{Enforcement, GrantRef, Sharing, WorkSpec};
-use nodemedic_protocol::{BootId, Boottime, Generation, NodeId, Now, WorkName};
+use nodemedic_protocol::{BootId, Boottime, Generation, Millis, NodeId, Now, WorkName};
 
 use crate::lease::{LeaseEnd, lease_end};
 use crate::out::Out;
@@ -42,8 +42,16 @@ impl Grant {
         settings: &LeaseSettings,
         mutation: Option<Mutation>,
     ) -> LeaseEnd {
-        let spec = &self.record.spec;
-        lease_end(spec, enforcement, self.renewed, settings, mutation)
+        let (spec, settings) = (&self.record.spec, promised(&self.record, settings));
+        lease_end(spec, enforcement, self.renewed, &settings, mutation)
+    }
+}
+
+/// The settings under which a grant's lease may have been renewed at the longest.
+pub(crate) fn promised(record: &GrantRecord, settings: &LeaseSettings) -> LeaseSettings {
+    LeaseSettings {
+        term: settings.term.max(record.term),
+        ..*settings
     }
 }
 
@@ -52,6 +60,7 @@ impl Grant {
 pub(crate) struct Grants {
     open: BTreeMap<GrantKey, Grant>,
     highest: BTreeMap<WorkName, Generation>,
+    term: Millis,
     mutation: Option<Mutation>,
 }
 
@@ -61,6 +70,7 @@ impl Grants {
         stored: BTreeMap<GrantKey, GrantRecord>,
         highest: BTreeMap<WorkName, Generation>,
         now: Boottime,
+        term: Millis,
         mutation: Option<Mutation>,
     ) -> Grants {
         let renewed = match mutation {
@@ -79,7 +89,16 @@ impl Grants {
         Grants {
             open: open.collect(),
             highest,
+            term,
             mutation,
+        }
+    }
+
+    /// Notes a longer term than before on every grant, before the first renewal under it.
+    pub(crate) fn raise_terms(&mut self, out: &mut Out) {
+        for grant in self.open.values_mut().filter(|g| g.record.term < self.term) {
+            grant.record.term = self.term;
+            out.store(Write::Grant(grant.record.clone()));
         }
     }
 
@@ -134,6 +153,7 @@ impl Grants {
             boot_id: boot_id.clone(),
             spec: spec.clone(),
             granted: now.wall,
+            term: self.term,
             releasing: None,
         };
         out.store(Write::Grant(record.clone()));

@@ -12,8 +12,8 @@ use nodemedic_protocol::inventory::{Capacity, Inventory};
 use nodemedic_protocol::message::Session;
 use nodemedic_protocol::work::{Enforcement, StopCause, WorkSpec};
 use nodemedic_protocol::{
-    BootId, Epoch, Generation, Millis, NodeId, Revision, Seq, Severity, StreamId, WallTime,
-    WorkName,
+    BootId, Boottime, Epoch, Generation, Millis, NodeId, Revision, Seq, Severity, StreamId,
+    WallTime, WorkName,
 };
 use serde::{Deserialize, Serialize};
 
@@ -145,6 +145,9 @@ pub struct NodeRecord {
     pub node: NodeId,
     /// Its newest proved session.
     pub session: Session,
+    /// First moment of the node's boot clock at which that session was heard: what another session
+    /// of the same boot said before is old, also for a coordinator that has just begun.
+    pub session_since: Boottime,
     /// From its newest birth; absent until one arrived.
     pub birth: Option<BirthFacts>,
     /// Newest assignment that may have been sent to it.
@@ -163,6 +166,8 @@ pub struct NodeRecord {
 /// Facts of a birth that outlive a coordinator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BirthFacts {
+    /// When it was sent, on the node's boot clock: an older birth of the same boot counts no more.
+    pub at: Boottime,
     /// The agent's version.
     pub version: String,
     /// What the host is made of.
@@ -227,6 +232,9 @@ pub struct GrantRecord {
     pub spec: WorkSpec,
     /// Since when.
     pub granted: WallTime,
+    /// Longest term under which its lease may have been renewed, by any coordinator: a shorter one
+    /// in a later configuration shortens no promise that was given.
+    pub term: Millis,
     /// Set from the moment that it is being taken away; never unset.
     pub releasing: Option<ReleaseWhy>,
 }

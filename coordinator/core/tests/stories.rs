@@ -67,6 +67,23 @@ fn the_work_of_a_lost_node_moves_after_its_lease_has_provably_ended_and_not_befo
 }
 
 #[test]
+fn a_shorter_term_in_a_new_configuration_shortens_no_promise_that_was_given() {
+    let mut long = settings();
+    long.lease.term = Millis::from_secs(120);
+    let mut world = World::with(&["node-1", "node-2"], long);
+    world.run(5);
+    world.put(&[exclusive("db")]);
+    world.until("db serves", 20, |w| w.serving("db") == 1);
+    let victim = world.holders("db")[0].to_string();
+    world.kill();
+    world.settings.lease.term = Millis::from_secs(1);
+    world.nodes.get_mut(&victim).unwrap().up = false;
+    world.start();
+    let took = world.until("db elsewhere", 300, |w| w.serving("db") == 1);
+    assert!(took >= 120, "moved after {took} s, promised were 120 s");
+}
+
+#[test]
 fn work_that_is_kept_moves_only_on_a_persons_word() {
     let mut world = World::new(&["node-1", "node-2"]);
     let mut db = exclusive("db");
@@ -574,4 +591,35 @@ fn a_deaf_coordinator_blames_nobody() {
     world.input(Input::LinkUp);
     world.run(60);
     assert!(world.told.is_empty(), "{:?}", world.told);
+}
+
+#[test]
+fn a_birth_from_long_ago_changes_nothing_also_after_a_restart() {
+    let mut world = World::new(&["node-1", "node-2"]);
+    let old: Vec<Message> = {
+        let now = world.now;
+        let node = world.nodes.get_mut("node-1").unwrap();
+        node.enforcement = Enforcement::Hardware {
+            timeout: Millis::from_secs(1),
+        };
+        node.say_birth(now);
+        let words = node.tick(now);
+        node.enforcement = Enforcement::None;
+        words
+    };
+    world.run(5);
+    let now = world.now;
+    world.nodes.get_mut("node-1").unwrap().restart_agent(now);
+    world.run(10);
+    world.kill();
+    world.start();
+    for message in old {
+        world.message("node-1", message, false);
+    }
+    let view = world.core().node_view(world.now, &id("node-1")).unwrap();
+    assert_eq!(
+        view.enforcement,
+        Enforcement::None,
+        "safe times rest on this"
+    );
 }
