@@ -109,7 +109,8 @@ impl Driver {
             | Effect::SpoolTrim { .. }
             | Effect::Remember(_)
             | Effect::RememberLeases(_) => !self.storage.has_room(),
-            Effect::Act(_) | Effect::Publish { .. } | Effect::Promise(_) => !self.storage.is_idle(),
+            Effect::Act(_) | Effect::Promise(_) => !self.storage.state_is_kept(),
+            Effect::Publish { .. } => !self.storage.is_idle(),
             Effect::Watch(_) | Effect::Unwatch { .. } | Effect::Log { .. } => false,
         }
     }
@@ -160,7 +161,10 @@ impl Driver {
     /// The disk does not answer. What ends something is done all the same; what was to come before
     /// it for the same unit is not done any more.
     fn stop_without_disk(&mut self) {
-        let is_stop = |e: &Effect| matches!(e, Effect::Act(act) if matches!(act.verb, Verb::Stop | Verb::Fence));
+        let is_stop = |effect: &Effect| match effect {
+            Effect::Act(act) => matches!(act.verb, Verb::Stop | Verb::Fence),
+            _ => false,
+        };
         while let Some(at) = self.waiting.iter().position(is_stop) {
             let Some(Effect::Act(stop)) = self.waiting.remove(at) else {
                 return;

@@ -241,7 +241,7 @@ impl Life {
         tokio::select! {
             Some(input) = self.inputs.recv() => Woken::Input(input),
             Some(sample) = self.samples.recv() => Woken::Sampled(Box::new(sample)),
-            input = heard(self.driver.uplink.as_mut()) => input.map_or(Woken::Nothing, Woken::Input),
+            link = heard(self.driver.uplink.as_mut()) => link.map_or(Woken::Nothing, Woken::Input),
             written = self.driver.storage.written() => Woken::Written(written),
             asked = self.socket.asked() => Woken::Asked(asked),
             _ = self.signals.reload.recv() => Woken::Reload,

@@ -56,8 +56,10 @@ pub struct Found {
 /// How one order ended.
 #[derive(Debug)]
 pub struct Written {
-    /// Whether it was the memory, which later effects wait for.
+    /// Whether it was the memory over reboots, which is tried again until it is written.
     pub memory: bool,
+    /// Whether acts wait for it.
+    pub state: bool,
     /// Why not, with the remedy.
     pub error: Option<String>,
 }
@@ -68,6 +70,14 @@ pub struct Storage {
     orders: Sender<Write>,
     written: mpsc::Receiver<Written>,
     under_way: usize,
+    state_under_way: usize,
+}
+
+impl Write {
+    /// True for what an act must not come before.
+    const fn is_state(&self) -> bool {
+        matches!(self, Write::Memory(_) | Write::Leases(_))
+    }
 }
 
 impl Storage {
@@ -98,6 +108,7 @@ impl Storage {
             orders,
             written,
             under_way: 0,
+            state_under_way: 0,
         };
         let found = Found {
             memory: memory.value,
@@ -119,10 +130,18 @@ impl Storage {
         self.under_way == 0
     }
 
+    /// True when memory and leases are as they were ordered to be.
+    #[must_use]
+    pub const fn state_is_kept(&self) -> bool {
+        self.state_under_way == 0
+    }
+
     /// Gives an order.
     pub fn write(&mut self, write: Write) {
+        let state = usize::from(write.is_state());
         if self.orders.send(write).is_ok() {
             self.under_way += 1;
+            self.state_under_way += state;
         } else {
             tracing::error!("the storage thread is gone: restart the agent");
         }
@@ -133,6 +152,8 @@ impl Storage {
         match self.written.recv().await {
             Some(written) => {
                 self.under_way = self.under_way.saturating_sub(1);
+                let state = usize::from(written.state);
+                self.state_under_way = self.state_under_way.saturating_sub(state);
                 written
             }
             None => std::future::pending().await,
@@ -143,6 +164,7 @@ impl Storage {
 fn serve(store: &Store, mut spool: Spool, inbox: &Receiver<Write>, done: &mpsc::Sender<Written>) {
     while let Ok(write) = inbox.recv() {
         let memory = matches!(write, Write::Memory(_));
+        let state = write.is_state();
         let error = match write {
             Write::Memory(memory) => store.keep_memory(&memory).map_err(|e| e.to_string()),
             Write::Leases(leases) => store.keep_leases(&leases).map_err(|e| e.to_string()),
@@ -154,6 +176,7 @@ fn serve(store: &Store, mut spool: Spool, inbox: &Receiver<Write>, done: &mpsc::
         };
         let written = Written {
             memory,
+            state,
             error: error.err(),
         };
         // No more than ORDERS_MAX are under way, so there is room; without a reader the agent ends.

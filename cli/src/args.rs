@@ -48,6 +48,9 @@ pub struct Global {
     /// File with the token that the coordinator asks for
     #[arg(long, global = true, env = "NODEMEDIC_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// Certificate authority of an https coordinator [default: those of this system]
+    #[arg(long, global = true, env = "NODEMEDIC_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// Print JSON for programs instead of text for people
     #[arg(long, global = true)]
     pub json: bool,
@@ -116,7 +119,11 @@ pub struct Context {
 impl Context {
     /// The coordinator's client.
     pub fn client(&self) -> Result<Client, Failure> {
-        Client::new(&self.global.url, self.global.token_file.as_deref())
+        Client::new(
+            &self.global.url,
+            self.global.token_file.as_deref(),
+            self.global.ca.as_deref(),
+        )
     }
 }
 

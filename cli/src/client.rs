@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::failure::{Failure, Kind};
+use crate::trust::tls_config;
 
 /// A coordinator that is up answers within milliseconds; one that does not within this is as good
 /// as away for somebody who waits.
@@ -54,7 +55,7 @@ pub struct Client {
 
 impl Client {
     /// A client for the coordinator at `url`; nothing is sent yet.
-    pub fn new(url: &str, token_file: Option<&Path>) -> Result<Client, Failure> {
+    pub fn new(url: &str, token_file: Option<&Path>, ca: Option<&Path>) -> Result<Client, Failure> {
         let base = url.trim_end_matches('/');
         let rest = base
             .strip_prefix("http://")
@@ -65,21 +66,20 @@ impl Client {
                 "give --url (or NODEMEDIC_URL) as http://HOST:PORT or https://HOST:PORT",
             ));
         }
-        if base.starts_with("https://") {
-            nodemedic_edge::tls::install_provider();
-        }
-        let config = ureq::Agent::config_builder()
+        let mut config = ureq::Agent::config_builder()
             .timeout_global(Some(CALL_TIMEOUT))
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .http_status_as_error(false)
             .max_redirects(0)
             // A coordinator is asked directly: a proxy meant for the internet would only hide why
             // it cannot be reached.
-            .proxy(None)
-            .build();
+            .proxy(None);
+        if base.starts_with("https://") {
+            config = config.tls_config(tls_config(ca)?);
+        }
         let token = token_file.map(read_token).transpose()?;
         Ok(Client {
-            agent: config.into(),
+            agent: config.build().into(),
             base: base.to_owned(),
             token,
         })
@@ -332,7 +332,7 @@ mod tests {
         let file = dir.path().join("token");
         files::write_atomic(&file, b"s3cret\n", 0o600).unwrap();
         let (url, thread) = one_answer("200 OK", r#"{"message":"draining node-1"}"#);
-        let client = Client::new(&url, Some(&file)).unwrap();
+        let client = Client::new(&url, Some(&file), None).unwrap();
         let accepted = client
             .drain(
                 &NodeId::new("node-1").unwrap(),
@@ -369,7 +369,7 @@ mod tests {
             ("500 Internal Server Error", Kind::Failed),
         ] {
             let (url, thread) = one_answer(status, r#"{"error":"no node is called x"}"#);
-            let failure = Client::new(&url, None).unwrap().nodes().unwrap_err();
+            let failure = Client::new(&url, None, None).unwrap().nodes().unwrap_err();
             thread.join().unwrap();
             assert_eq!(failure.kind, kind, "{status}");
             assert!(failure.message.contains("no node is called x"), "{failure}");
@@ -381,7 +381,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
-        let failure = Client::new(&url, None).unwrap().status().unwrap_err();
+        let failure = Client::new(&url, None, None).unwrap().status().unwrap_err();
         assert_eq!(failure.kind, Kind::Unreachable);
         let text = failure.to_string();
         assert!(text.contains(&format!("GET {url}/api/v1/status")), "{text}");
@@ -392,7 +392,7 @@ mod tests {
     #[test]
     fn an_answer_that_is_not_ours_says_so() {
         let (url, thread) = one_answer("200 OK", "<html>hello</html>");
-        let failure = Client::new(&url, None).unwrap().nodes().unwrap_err();
+        let failure = Client::new(&url, None, None).unwrap().nodes().unwrap_err();
         thread.join().unwrap();
         assert_eq!(failure.kind, Kind::Failed);
         assert!(failure.message.contains("cannot be read"), "{failure}");
@@ -402,7 +402,7 @@ mod tests {
     fn an_address_without_a_scheme_is_a_usage_error() {
         for bad in ["127.0.0.1:7780", "mqtt://x", "http://", ""] {
             assert_eq!(
-                Client::new(bad, None).unwrap_err().kind,
+                Client::new(bad, None, None).unwrap_err().kind,
                 Kind::Usage,
                 "{bad}"
             );

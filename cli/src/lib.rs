@@ -17,6 +17,7 @@ mod out;
 mod sample;
 mod story;
 mod top;
+mod trust;
 mod words;
 mod workfile;
 

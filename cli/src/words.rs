@@ -1,6 +1,7 @@
 //! The fleet's own words as sentences for people: events, decisions, states, and how each stands
 //! out. Texts are cleaned where they are printed, not here.
 
+use nodemedic_protocol::NodeId;
 use nodemedic_protocol::api::{
     AlertState, Decision, JournalEntry, JournalWhat, Liveness, Proof, Scheduling,
 };
@@ -8,7 +9,7 @@ use nodemedic_protocol::event::{ActionRecord, Event, EventKind, Outcome};
 use nodemedic_protocol::health::{Level, Severity};
 use nodemedic_protocol::work::{Enforcement, OnLeaseLoss, Sharing, StopCause, WorkState};
 
-use crate::out::Paint;
+use crate::out::{Paint, Screen, clean, clock_time, cut, width};
 
 /// How a liveness stands out.
 pub const fn liveness_paint(liveness: Liveness) -> Paint {
@@ -102,6 +103,23 @@ pub fn enforcement(enforcement: Enforcement) -> String {
         Enforcement::Software { timeout } => format!("software watchdog, {timeout}"),
         Enforcement::None => "nobody".to_owned(),
     }
+}
+
+/// One entry as one line that fits the terminal.
+pub fn line(entry: &JournalEntry, screen: &Screen) -> String {
+    let (text, paint) = self::entry(entry);
+    let number = format!("{:>5}", entry.number);
+    let node = entry.node.as_ref().map_or("fleet", NodeId::as_str);
+    let head = format!("{number}  {}  {node:<8}  ", clock_time(entry.stored));
+    let room = screen
+        .width
+        .map_or(usize::MAX, |columns| columns.saturating_sub(width(&head)));
+    let text = cut(&clean(&text), room.max(20));
+    format!(
+        "{}{}",
+        screen.paint(Paint::Dim, &head),
+        screen.paint(paint, &text)
+    )
 }
 
 /// A journal entry as one sentence.

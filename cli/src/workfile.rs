@@ -18,7 +18,7 @@ use crate::failure::Failure;
 /// The coordinator takes no larger request either.
 const FILE_MAX_BYTES: usize = 1 << 20;
 
-/// Defaults as in the coordinator's configuration; docs/reference/configuration.md gives reasons.
+/// Defaults as in the coordinator's configuration, which gives the reasons.
 const PROBE_INTERVAL: Millis = Millis::from_secs(5);
 const PROBE_TIMEOUT: Millis = Millis::from_secs(2);
 const PROBE_FAIL_FOR: Millis = Millis::from_secs(15);

@@ -132,7 +132,7 @@ fn sample() -> Sample {
     }
 }
 
-fn messages() -> Vec<(&'static str, Message)> {
+fn events() -> Vec<Event> {
     let event = |seq, kind| Event {
         seq: Seq(seq),
         boot_id: session().boot_id,
@@ -141,7 +141,7 @@ fn messages() -> Vec<(&'static str, Message)> {
         component: Component::Work(WorkName::new("web").unwrap()),
         kind,
     };
-    let events = vec![
+    vec![
         event(
             41,
             EventKind::Down {
@@ -170,147 +170,160 @@ fn messages() -> Vec<(&'static str, Message)> {
                 last: Seq(40),
             },
         ),
-    ];
+    ]
+}
+
+fn presence() -> Presence {
+    Presence {
+        session: session(),
+        online: false,
+        wall: WallTime(1_795_000_000_000),
+        going_down: Some(GoingDown {
+            reason: "host shutdown".into(),
+            back_within: Millis(300_000),
+        }),
+    }
+}
+
+fn birth() -> Birth {
+    Birth {
+        session: session(),
+        seq: Seq(1),
+        version: "0.1.0".into(),
+        at: Boottime(60_000),
+        wall: WallTime(1_795_000_000_000),
+        inventory: Inventory {
+            hostname: "node-1".into(),
+            cpus: 2,
+            memory_bytes: 1 << 34,
+            disks: vec![InventoryDisk {
+                name: "nvme0n1".into(),
+                size_bytes: Some(1 << 40),
+                model: None,
+                rotational: Some(false),
+            }],
+            ..Inventory::default()
+        },
+        capacity: Capacity {
+            cpu_milli: 2000,
+            memory_bytes: 1 << 34,
+        },
+        labels: BTreeMap::from([("disk".into(), "nvme".into())]),
+        zone: Some("rack-7".into()),
+        enforcement: Enforcement::Hardware {
+            timeout: Millis(10_000),
+        },
+        epoch_seen: Epoch(4),
+        revision: Revision(9),
+        stream: StreamId::new("a1b2c3d4").unwrap(),
+        works: statuses(),
+    }
+}
+
+fn heartbeat() -> Heartbeat {
+    Heartbeat {
+        session: session(),
+        n: 17,
+        sent_at: Boottime(65_000),
+        seq_sent: Seq(4),
+        revision: Revision(9),
+        epoch_seen: Epoch(4),
+        level: Level::Degraded,
+        drain_wanted: Some("service web is fenced".into()),
+        works: statuses(),
+    }
+}
+
+fn health() -> Health {
+    Health {
+        session: session(),
+        seq: Seq(2),
+        level: Level::Degraded,
+        conditions: vec![condition()],
+        drain_wanted: None,
+    }
+}
+
+fn event_batch() -> EventBatch {
+    EventBatch {
+        stream: StreamId::new("a1b2c3d4").unwrap(),
+        events: events(),
+    }
+}
+
+fn work() -> WorkReport {
+    WorkReport {
+        session: session(),
+        seq: Seq(3),
+        at: Boottime(64_000),
+        revision: Revision(9),
+        works: statuses(),
+    }
+}
+
+fn command() -> Command {
+    Command {
+        id: CommandId::new("4-12").unwrap(),
+        node: node(),
+        boot_id: session().boot_id,
+        epoch: Epoch(4),
+        not_after: Boottime(95_000),
+        body: CommandBody::Assign(Assignment {
+            revision: Revision(10),
+            works: vec![Assigned {
+                spec: spec(),
+                generation: Generation(7),
+                desired: Desired::Run,
+            }],
+        }),
+    }
+}
+
+fn ack() -> Ack {
+    Ack {
+        session: session(),
+        id: CommandId::new("4-12").unwrap(),
+        answer: Answer::Refused(Refusal::OlderEpoch { seen: Epoch(5) }),
+    }
+}
+
+fn lease() -> LeaseAck {
+    LeaseAck {
+        epoch: Epoch(4),
+        session: session(),
+        n: 17,
+        term: Millis(30_000),
+        grants: vec![GrantRef {
+            work: WorkName::new("ledger").unwrap(),
+            generation: Generation(7),
+        }],
+        stream: Some(StreamId::new("a1b2c3d4").unwrap()),
+        events_stored: Seq(43),
+    }
+}
+
+fn coordinator_state() -> CoordinatorState {
+    CoordinatorState {
+        epoch: Epoch(4),
+        online: true,
+        wall: WallTime(1_795_000_000_000),
+        version: "0.1.0".into(),
+    }
+}
+
+fn messages() -> Vec<(&'static str, Message)> {
     vec![
-        (
-            "presence",
-            Message::Presence(Presence {
-                session: session(),
-                online: false,
-                wall: WallTime(1_795_000_000_000),
-                going_down: Some(GoingDown {
-                    reason: "host shutdown".into(),
-                    back_within: Millis(300_000),
-                }),
-            }),
-        ),
-        (
-            "birth",
-            Message::Birth(Box::new(Birth {
-                session: session(),
-                seq: Seq(1),
-                version: "0.1.0".into(),
-                at: Boottime(60_000),
-                wall: WallTime(1_795_000_000_000),
-                inventory: Inventory {
-                    hostname: "node-1".into(),
-                    cpus: 2,
-                    memory_bytes: 1 << 34,
-                    disks: vec![InventoryDisk {
-                        name: "nvme0n1".into(),
-                        size_bytes: Some(1 << 40),
-                        model: None,
-                        rotational: Some(false),
-                    }],
-                    ..Inventory::default()
-                },
-                capacity: Capacity {
-                    cpu_milli: 2000,
-                    memory_bytes: 1 << 34,
-                },
-                labels: BTreeMap::from([("disk".into(), "nvme".into())]),
-                zone: Some("rack-7".into()),
-                enforcement: Enforcement::Hardware {
-                    timeout: Millis(10_000),
-                },
-                epoch_seen: Epoch(4),
-                revision: Revision(9),
-                stream: StreamId::new("a1b2c3d4").unwrap(),
-                works: statuses(),
-            })),
-        ),
-        (
-            "heartbeat",
-            Message::Heartbeat(Heartbeat {
-                session: session(),
-                n: 17,
-                sent_at: Boottime(65_000),
-                seq_sent: Seq(4),
-                revision: Revision(9),
-                epoch_seen: Epoch(4),
-                level: Level::Degraded,
-                drain_wanted: Some("service web is fenced".into()),
-                works: statuses(),
-            }),
-        ),
-        (
-            "health",
-            Message::Health(Health {
-                session: session(),
-                seq: Seq(2),
-                level: Level::Degraded,
-                conditions: vec![condition()],
-                drain_wanted: None,
-            }),
-        ),
+        ("presence", Message::Presence(presence())),
+        ("birth", Message::Birth(Box::new(birth()))),
+        ("heartbeat", Message::Heartbeat(heartbeat())),
+        ("health", Message::Health(health())),
         ("sample", Message::Sample(Box::new(sample()))),
-        (
-            "event",
-            Message::Event(EventBatch {
-                stream: StreamId::new("a1b2c3d4").unwrap(),
-                events,
-            }),
-        ),
-        (
-            "work",
-            Message::Work(WorkReport {
-                session: session(),
-                seq: Seq(3),
-                at: Boottime(64_000),
-                revision: Revision(9),
-                works: statuses(),
-            }),
-        ),
-        (
-            "command",
-            Message::Command(Command {
-                id: CommandId::new("4-12").unwrap(),
-                node: node(),
-                boot_id: session().boot_id,
-                epoch: Epoch(4),
-                not_after: Boottime(95_000),
-                body: CommandBody::Assign(Assignment {
-                    revision: Revision(10),
-                    works: vec![Assigned {
-                        spec: spec(),
-                        generation: Generation(7),
-                        desired: Desired::Run,
-                    }],
-                }),
-            }),
-        ),
-        (
-            "ack",
-            Message::Ack(Ack {
-                session: session(),
-                id: CommandId::new("4-12").unwrap(),
-                answer: Answer::Refused(Refusal::OlderEpoch { seen: Epoch(5) }),
-            }),
-        ),
-        (
-            "lease",
-            Message::Lease(LeaseAck {
-                epoch: Epoch(4),
-                session: session(),
-                n: 17,
-                term: Millis(30_000),
-                grants: vec![GrantRef {
-                    work: WorkName::new("ledger").unwrap(),
-                    generation: Generation(7),
-                }],
-                stream: Some(StreamId::new("a1b2c3d4").unwrap()),
-                events_stored: Seq(43),
-            }),
-        ),
-        (
-            "coordinator",
-            Message::Coordinator(CoordinatorState {
-                epoch: Epoch(4),
-                online: true,
-                wall: WallTime(1_795_000_000_000),
-                version: "0.1.0".into(),
-            }),
-        ),
+        ("event", Message::Event(event_batch())),
+        ("work", Message::Work(work())),
+        ("command", Message::Command(command())),
+        ("ack", Message::Ack(ack())),
+        ("lease", Message::Lease(lease())),
+        ("coordinator", Message::Coordinator(coordinator_state())),
     ]
 }
 

@@ -338,8 +338,8 @@ impl<D: Device, E: Enforce> Guard<D, E> {
         }
     }
 
-    /// Whether it may end now, after [`Guard::stop`]. With live promises of an agent that beats, the
-    /// next watchdog takes over; of one that does not, they are enforced to their end first.
+    /// Whether it may end now, after [`Guard::stop`]. With live promises of an agent that beats,
+    /// the next watchdog takes over; of one that does not, they are enforced to their end first.
     pub fn end(&mut self, now: u64) -> Option<End> {
         if !self.stopping {
             return None;

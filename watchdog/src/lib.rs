@@ -1,8 +1,8 @@
 //! The watchdog: keeps the promises of leases when the agent cannot.
 //!
 //! It shares no code with what it watches: the agent reaches it by the datagrams of
-//! docs/reference/watchdog-beat.md only. It reads no configuration file, speaks no network, starts no
-//! process, and has no dependency but the kernel's interface.
+//! docs/reference/watchdog-beat.md only. It reads no configuration file, speaks no network, starts
+//! no process, and has no dependency but the kernel's interface.
 
 pub mod args;
 pub mod beat;

@@ -236,8 +236,8 @@ impl Table {
         self.held.iter().filter(live).map(|h| &h.promise.target)
     }
 
-    /// Everything as beats, the newest session last: what the next watchdog needs to go on. What the
-    /// newest session cannot withdraw goes under session names of its own.
+    /// Everything as beats, the newest session last: what the next watchdog needs to go on. What
+    /// the newest session cannot withdraw goes under session names of its own.
     #[must_use]
     pub fn beats(&self) -> Vec<Beat> {
         let Some(last) = self.last else {

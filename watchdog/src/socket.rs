@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{IoSliceMut, Result};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
@@ -40,13 +40,14 @@ impl Socket {
     pub fn bind(path: &Path, shared: bool) -> std::result::Result<Socket, String> {
         let name = path.display();
         let alive = UnixDatagram::unbound().and_then(|probe| probe.connect(path));
+        let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
         match alive {
             Ok(()) => {
                 return Err(format!(
                     "{name}: another watchdog is listening; stop it first"
                 ));
             }
-            Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => {
+            Err(e) if is_socket && e.kind() == std::io::ErrorKind::ConnectionRefused => {
                 fs::remove_file(path).map_err(|e| format!("cannot remove the old {name}: {e}"))?;
             }
             Err(_) => {}

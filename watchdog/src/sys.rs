@@ -1,5 +1,6 @@
 //! The only room with unsafe code: three ioctls of the kernel's watchdog API
-//! (Documentation/watchdog/watchdog-api.rst) and one call for the scheduler, each with a safe front.
+//! (Documentation/watchdog/watchdog-api.rst) and one call for the scheduler, each with a safe
+//! front.
 #![expect(
     unsafe_code,
     reason = "nix makes ioctls as unsafe functions, and has no sched_setscheduler"

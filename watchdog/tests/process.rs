@@ -220,7 +220,11 @@ fn rubbish_is_answered_counted_and_survived() {
         "and it still takes beats"
     );
     let nobody = 65_534;
-    let send = "import socket,sys\ns=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM)\ns.sendto(b'x',sys.argv[1])";
+    let send = "import socket, sys
+\
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+\
+        s.sendto(b'x', sys.argv[1])";
     let path = &program.socket;
     fs::set_permissions(
         dir.path(),
@@ -265,6 +269,28 @@ fn one_socket_has_one_watchdog_and_a_dead_ones_file_is_replaced() {
     assert!(path.exists(), "kill -9 leaves the file");
     let again = Program::start(dir.path());
     assert_eq!(again.beat(1, 1000, vec![])[6], 0);
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_never_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("precious");
+    fs::File::create(&path).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_nodemedic-watchdog"))
+        .args(["--no-device", "--socket"])
+        .arg(&path)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut text = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert!(text.contains("cannot listen at") && path.exists(), "{text}");
 }
 
 #[test]

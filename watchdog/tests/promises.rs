@@ -198,8 +198,9 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Nothing is struck before its deadline and grace, as the last beat that named it set them; and
-    /// whatever was promised is struck by then, unless a beat of the session that holds it let go.
+    /// Nothing is struck before its deadline and grace, as the last beat that named it set them;
+    /// and whatever was promised is struck by then, unless a beat of the session that holds it let
+    /// go.
     #[test]
     fn strikes_come_in_time_and_never_early(steps in prop::collection::vec(step(), 1..60)) {
         let mut table = Table::new(VERIFY);
@@ -218,7 +219,8 @@ proptest! {
                     let list: Vec<Promise> = (unique.iter())
                         .map(|(name, (d, g))| promise(&name.to_string(), *d, *g))
                         .collect();
-                    prop_assert_eq!(table.take(now, &beat(session, sequence, now, &list)), Status::Taken);
+                    let status = table.take(now, &beat(session, sequence, now, &list));
+                    prop_assert_eq!(status, Status::Taken);
                     model.retain(|name, (holder, _, broken)| {
                         *broken || *holder != session || unique.contains_key(name)
                     });
@@ -231,7 +233,10 @@ proptest! {
                 }
             }
             let struck: std::collections::BTreeSet<String> = (table.due(now).into_iter())
-                .filter_map(|a| if let Action::Strike(t) = a { Some(t.to_string()) } else { None })
+                .filter_map(|action| match action {
+                    Action::Strike(target) => Some(target.to_string()),
+                    _ => None,
+                })
                 .collect();
             let mut expected = std::collections::BTreeSet::new();
             for (name, (_, at, broken)) in &mut model {

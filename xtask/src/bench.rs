@@ -165,7 +165,7 @@ fn print(rows: &[Row], seconds: u64, status: &Value) {
     println!("with everything that the agent does about it.");
     let sample = &status["sample"];
     println!(
-        "its last sample: {} us from first to last read, {} processes, {} disks, {} interfaces",
+        "its last sample: {} us from first to last read; processes {}, disks {}, interfaces {}",
         sample["took_us"],
         sample["process_count"],
         sample["disks"].as_array().map_or(0, Vec::len),

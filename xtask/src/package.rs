@@ -1,8 +1,8 @@
 //! `cargo xtask package`: three Debian packages in `dist/`, by dpkg-deb on staged trees.
 //!
 //! nodemedic-agent goes on every server (agent, watchdog and plugins belong together: they share a
-//! run directory and are upgraded in an order), nodemedic-coordinator on one, nodemedic (the command
-//! line) where people sit. docs/reference/packages.md says more.
+//! run directory and are upgraded in an order), nodemedic-coordinator on one, nodemedic (the
+//! command line) where people sit. docs/reference/packages.md says more.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -120,10 +120,12 @@ const PACKAGES: &[Package] = &[
 /// When a program does not build, or a tool of Debian is missing or fails.
 pub fn run(profile: &str) -> Result<()> {
     let built = compile(profile)?;
+    // Small is worth a minute of xz only where it is downloaded.
+    let effort = if profile == "dev" { "-z1" } else { "-z9" };
     let dist = build::root().join("dist");
     fs::create_dir_all(&dist).with_context(|| format!("making {}", dist.display()))?;
     for package in PACKAGES {
-        let file = make(package, &built, &dist)?;
+        let file = make(package, &built, &dist, effort)?;
         println!("{}", file.display());
     }
     Ok(())
@@ -150,7 +152,7 @@ fn compile(profile: &str) -> Result<PathBuf> {
     Ok(build::target().join(directory))
 }
 
-fn make(package: &Package, built: &Path, dist: &Path) -> Result<PathBuf> {
+fn make(package: &Package, built: &Path, dist: &Path, effort: &str) -> Result<PathBuf> {
     let stage = build::target().join("package").join(package.name);
     if stage.exists() {
         fs::remove_dir_all(&stage).with_context(|| format!("emptying {}", stage.display()))?;
@@ -176,11 +178,14 @@ fn make(package: &Package, built: &Path, dist: &Path) -> Result<PathBuf> {
     let depends = depends(package, &stage)?;
     control(package, &version, &depends, &packaging, &stage)?;
     let file = dist.join(format!("{name}_{version}_{}.deb", architecture()?));
+    // Complete or not there: a test takes the newest file.
+    let unfinished = dist.join(format!(".{name}.new"));
     let mut pack = Command::new("dpkg-deb");
-    pack.args(["--root-owner-group", "-Zxz", "--build"])
+    pack.args(["--root-owner-group", "-Zxz", effort, "--build"])
         .arg(&stage)
-        .arg(&file);
+        .arg(&unfinished);
     tool(&mut pack, &stage, None)?;
+    fs::rename(&unfinished, &file).with_context(|| format!("writing {}", file.display()))?;
     Ok(file)
 }
 

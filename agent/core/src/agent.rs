@@ -1,5 +1,5 @@
 //! The agent as one state machine: takes an input, moves its parts, and puts what they want into
-//! one order that survives a crash at any point (spool, memory, leases, promises, acts, messages).
+//! one order that survives a crash at any point (memory, leases, promises, acts, spool, messages).
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -248,14 +248,14 @@ impl Agent {
             let max = self.config.spool_events_max;
             self.outbox.push(&out, &mut spool, component, kind, max);
         }
-        self.effects.extend(spool);
         self.tell(&mut out);
-        self.flush(out);
+        self.flush(out, spool);
     }
 
-    /// Memory before promises before acts before messages: after a crash between any two of them
-    /// the next run knows at least as much as the outside does.
-    fn flush(&mut self, out: Out) {
+    /// Memory before promises before acts, and events on disk before messages: after a crash
+    /// between any two of them the next run knows at least as much as the outside does. An act
+    /// waits for the memory alone, which is what makes a restart quick.
+    fn flush(&mut self, out: Out, spool: Vec<Effect>) {
         let memory = self.memory();
         if memory != self.remembered {
             self.remembered = memory;
@@ -275,6 +275,7 @@ impl Agent {
                 .push_back(Effect::Promise(self.promised.clone()));
         }
         self.effects.extend(out.host);
+        self.effects.extend(spool);
         for (message, token) in out.messages {
             self.effects.push_back(Effect::Publish { message, token });
         }

@@ -1,7 +1,7 @@
 //! Everything that the agent wants done, as one closed enum, and when it wants to be woken.
 //!
-//! Effects are done in the order in which they come. `Remember` must be durable before any later
-//! effect is done.
+//! Effects are done in the order in which they come. Before an `Act` or a `Promise` is done, every
+//! earlier `Remember` and `RememberLeases` is durable; before a `Publish`, everything earlier is.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -71,7 +71,7 @@ pub enum Effect {
         /// The last one to go.
         through: Seq,
     },
-    /// Keep this over restarts and reboots. Durable before any later effect is done.
+    /// Keep this over restarts and reboots.
     Remember(Box<Memory>),
     /// Keep this over restarts of the agent on this boot; it need not survive a crash of the host,
     /// so it belongs on a tmpfs.

@@ -50,6 +50,8 @@ pub(crate) struct Outbox {
     history: VecDeque<Event>,
     last: Seq,
     stored: Seq,
+    /// What the newest ack says is stored: less than `stored` when a coordinator lost its store.
+    told: Option<Seq>,
     sent: Seq,
     in_flight: Option<Token>,
     last_token: u64,
@@ -76,6 +78,7 @@ impl Outbox {
             history,
             last: last.max(spool.trimmed),
             stored: spool.trimmed,
+            told: None,
             sent: spool.trimmed,
             in_flight: None,
             last_token: 0,
@@ -225,11 +228,19 @@ impl Outbox {
 
     /// The coordinator's word on what it has stored.
     pub(crate) fn stored(&mut self, now: Boottime, stream: &StreamId, through: Seq) -> Vec<Effect> {
-        if *stream != self.stream || through <= self.stored || through > self.last {
+        if *stream != self.stream {
+            return Vec::new();
+        }
+        self.told = Some(through);
+        if through <= self.stored || through > self.last {
             return Vec::new();
         }
         self.stored = through;
-        self.sent = self.sent.max(through);
+        if through >= self.sent {
+            // Nothing is under way any more, whether or not the broker says so too.
+            self.in_flight = None;
+            self.sent = through;
+        }
         self.quiet_since = now;
         self.resend_after = RESEND_AFTER;
         while self.events.front().is_some_and(|e| e.seq <= through) {
@@ -238,10 +249,32 @@ impl Outbox {
         alloc::vec![Effect::SpoolTrim { through }]
     }
 
+    /// A coordinator that lost its store waits for events that were stored once and are gone here:
+    /// a
+    /// `Dropped` says so, or it would wait for ever.
+    fn explain_what_is_gone(&mut self) {
+        let (Some(told), Some(oldest)) = (self.told, self.events.front()) else {
+            return;
+        };
+        if told >= self.stored {
+            return;
+        }
+        let (first, last) = (told.next(), self.stored);
+        let gone = Event {
+            seq: last,
+            component: Component::Agent("spool".into()),
+            kind: EventKind::Dropped { first, last },
+            ..oldest.clone()
+        };
+        self.events.push_front(gone);
+        self.stored = told;
+    }
+
     /// Sends what may be sent. Call while the link is up.
     pub(crate) fn pump(&mut self, out: &mut Out) {
         let now = out.now.boot;
         if self.resend_at().is_some_and(|at| at <= now) {
+            self.explain_what_is_gone();
             self.rewind(now);
             self.resend_after = Millis(self.resend_after.0.saturating_mul(2)).min(RESEND_AFTER_MAX);
         }

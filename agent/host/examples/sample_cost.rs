@@ -52,7 +52,7 @@ fn cpu_us() -> Result<u64, String> {
 
 fn rss_bytes() -> Result<u64, String> {
     let stat =
-        nodemedic_agent_host::sampler::processes::stat_of(Path::new("/proc"), std::process::id());
+        nodemedic_agent_host::sampler::pid_stat::stat_of(Path::new("/proc"), std::process::id());
     let stat = stat.map_err(|error| error.to_string())?;
     let pages = stat.map_or(0, |stat| stat.rss_pages);
     Ok(pages * rustix::param::page_size() as u64)

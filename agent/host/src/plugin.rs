@@ -78,7 +78,7 @@ impl Plugins {
 }
 
 async fn run_on(plugin: String, spec: PluginSpec, mut rng: Rng, inputs: mpsc::Sender<Input>) {
-    // Spread over the interval: all plugins at once, or a fleet in step, would be a load of its own.
+    // Spread over the interval: all plugins at once, or a fleet in step, would be a load.
     sleep(Millis(rng.below(spec.interval.0)).to_duration()).await;
     loop {
         let report = run(&spec).await;
@@ -179,7 +179,7 @@ mod tests {
     #[tokio::test]
     async fn findings_are_taken_over_with_the_plugins_own_words() {
         let report = r#"{"version":1,"findings":[{"part":"clock","reason":"not synchronised",
-            "severity":"warning","message":"The clock runs free.","evidence":{"offset_ms":"812"}}]}"#;
+            "severity":"warning","message":"Runs free.","evidence":{"offset_ms":"812"}}]}"#;
         let PluginReport::Findings(findings) = run(&sh(&format!("echo '{report}'"), 20_000)).await
         else {
             panic!("no findings");

@@ -37,7 +37,10 @@ const FILE_MODE: u32 = 0o640;
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
     /// The disk refused.
-    #[error("cannot {action} the event spool {}: {cause}; see that the disk has space and is writable", path.display())]
+    #[error(
+        "cannot {action} the event spool {}: {cause}; see that its disk has space and is writable",
+        path.display()
+    )]
     Io {
         /// What was tried.
         action: &'static str,

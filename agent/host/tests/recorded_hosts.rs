@@ -1,10 +1,14 @@
 //! The samplers on recorded and on hand-made trees of /proc and /sys, and on anything at all.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a panic is the error message of a test, in its helpers too"
+)]
 
 use std::path::{Path, PathBuf};
 
 use nodemedic_agent_host::inventory;
 use nodemedic_agent_host::sampler::{
-    Roots, Sampler, cpu, disks, load, memory, mounts, nics, pressure, processes,
+    Roots, Sampler, cpu, disks, load, memory, mounts, nics, pid_stat, pressure,
 };
 use nodemedic_protocol::sample::{PerMille, Sample};
 use nodemedic_protocol::time::{Boottime, Now, WallTime};
@@ -191,7 +195,7 @@ proptest! {
         let _ = disks::parse(&text);
         let _ = nics::parse(&text);
         let _ = mounts::parse(&text).map(mounts::with_storage);
-        let _ = processes::parse(text.as_bytes());
+        let _ = pid_stat::parse(text.as_bytes());
     }
 
     /// Nor when a recorded file is cut or changed anywhere.
@@ -217,6 +221,6 @@ proptest! {
         let _ = disks::parse(&text);
         let _ = nics::parse(&text);
         let _ = mounts::parse(&text).map(mounts::with_storage);
-        let _ = processes::parse(&bytes);
+        let _ = pid_stat::parse(&bytes);
     }
 }

@@ -18,7 +18,7 @@ use nodemedic_agent_host::sampler::Roots;
 use nodemedic_edge::config::{self, ConfigError};
 use nodemedic_protocol::{Millis, SiteId};
 
-pub use broker::Broker;
+pub use broker::{Broker, BrokerTls};
 
 /// Where the configuration is when nobody says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/nodemedic/agent.toml";

@@ -5,104 +5,114 @@ use nodemedic_protocol::Millis;
 use nodemedic_protocol::sample::PerMille;
 
 use super::Mistake;
-use super::raw::RawRules;
+use super::raw::{RawCpuRules, RawFilesystemRules, RawMemoryRules, RawNicRules, RawRules};
 
 pub(super) fn rules(raw: &RawRules) -> Result<Rules, Mistake> {
-    let d = Rules::default();
-    let (cpu, memory, fs, nic) = (&raw.cpu, &raw.memory, &raw.filesystem, &raw.nic);
-    let percent = |table: &str, key: &str, enabled: Option<bool>, value, default| {
-        let share = per_mille(&["rules", table, key], value, default)?;
-        Ok::<_, Mistake>(share.filter(|_| enabled != Some(false)))
-    };
-    let rules = Rules {
-        cpu_busy: percent(
-            "cpu",
-            "busy_warning_percent",
-            cpu.enabled,
-            cpu.busy_warning_percent,
-            d.cpu_busy,
-        )?,
-        load_per_cpu_milli: cpu
-            .load_per_cpu_warning
-            .map(|load| u64::from(load) * 1000)
-            .or(d.load_per_cpu_milli)
-            .filter(|_| cpu.enabled != Some(false)),
-        cpu_windows: windows(cpu.bad_for, cpu.clear_for, d.cpu_windows),
-        memory_warning: percent(
-            "memory",
-            "available_warning_percent",
-            memory.enabled,
-            memory.available_warning_percent,
-            d.memory_warning,
-        )?,
-        memory_critical: percent(
-            "memory",
-            "available_critical_percent",
-            memory.enabled,
-            memory.available_critical_percent,
-            d.memory_critical,
-        )?,
-        memory_pressure: percent(
-            "memory",
-            "pressure_warning_percent",
-            memory.enabled,
-            memory.pressure_warning_percent,
-            d.memory_pressure,
-        )?,
-        io_pressure: percent(
-            "memory",
-            "io_pressure_warning_percent",
-            memory.enabled,
-            memory.io_pressure_warning_percent,
-            d.io_pressure,
-        )?,
-        memory_windows: windows(memory.bad_for, memory.clear_for, d.memory_windows),
-        space_warning: percent(
-            "filesystem",
-            "space_warning_percent",
-            fs.enabled,
-            fs.space_warning_percent,
-            d.space_warning,
-        )?,
-        space_critical: percent(
-            "filesystem",
-            "space_critical_percent",
-            fs.enabled,
-            fs.space_critical_percent,
-            d.space_critical,
-        )?,
-        inodes_warning: percent(
-            "filesystem",
-            "inodes_warning_percent",
-            fs.enabled,
-            fs.inodes_warning_percent,
-            d.inodes_warning,
-        )?,
-        filesystem_windows: windows(fs.bad_for, fs.clear_for, d.filesystem_windows),
-        link_down: nic.link_down.unwrap_or(d.link_down) && nic.enabled != Some(false),
-        nic_errors_per_minute: nic
-            .errors_per_minute
-            .or(d.nic_errors_per_minute)
-            .filter(|_| nic.enabled != Some(false)),
-        nic_windows: windows(nic.bad_for, nic.clear_for, d.nic_windows),
-    };
+    let mut rules = Rules::default();
+    processors(&raw.cpu, &mut rules)?;
+    memory(&raw.memory, &mut rules)?;
+    filesystems(&raw.filesystem, &mut rules)?;
+    interfaces(&raw.nic, &mut rules);
     ordered(&rules)?;
     Ok(rules)
 }
 
-fn per_mille(
-    key: &[&str],
-    percent: Option<u32>,
-    default: Option<PerMille>,
-) -> Result<Option<PerMille>, Mistake> {
-    match percent {
-        None => Ok(default),
-        Some(percent @ 0..=100) => Ok(Some(PerMille(percent * 10))),
-        Some(percent) => Err(Mistake::at(
-            key,
-            format!("{percent} is no share: use 0 to 100"),
-        )),
+fn processors(raw: &RawCpuRules, rules: &mut Rules) -> Result<(), Mistake> {
+    let key = ["rules", "cpu", "busy_warning_percent"];
+    set(&key, raw.busy_warning_percent, &mut rules.cpu_busy)?;
+    if let Some(load) = raw.load_per_cpu_warning {
+        rules.load_per_cpu_milli = Some(u64::from(load) * 1000);
     }
+    if raw.enabled == Some(false) {
+        rules.cpu_busy = None;
+        rules.load_per_cpu_milli = None;
+    }
+    rules.cpu_windows = windows(raw.bad_for, raw.clear_for, rules.cpu_windows);
+    Ok(())
+}
+
+fn memory(raw: &RawMemoryRules, rules: &mut Rules) -> Result<(), Mistake> {
+    for (key, percent, rule) in [
+        (
+            "available_warning_percent",
+            raw.available_warning_percent,
+            &mut rules.memory_warning,
+        ),
+        (
+            "available_critical_percent",
+            raw.available_critical_percent,
+            &mut rules.memory_critical,
+        ),
+        (
+            "pressure_warning_percent",
+            raw.pressure_warning_percent,
+            &mut rules.memory_pressure,
+        ),
+        (
+            "io_pressure_warning_percent",
+            raw.io_pressure_warning_percent,
+            &mut rules.io_pressure,
+        ),
+    ] {
+        set(&["rules", "memory", key], percent, rule)?;
+        if raw.enabled == Some(false) {
+            *rule = None;
+        }
+    }
+    rules.memory_windows = windows(raw.bad_for, raw.clear_for, rules.memory_windows);
+    Ok(())
+}
+
+fn filesystems(raw: &RawFilesystemRules, rules: &mut Rules) -> Result<(), Mistake> {
+    for (key, percent, rule) in [
+        (
+            "space_warning_percent",
+            raw.space_warning_percent,
+            &mut rules.space_warning,
+        ),
+        (
+            "space_critical_percent",
+            raw.space_critical_percent,
+            &mut rules.space_critical,
+        ),
+        (
+            "inodes_warning_percent",
+            raw.inodes_warning_percent,
+            &mut rules.inodes_warning,
+        ),
+    ] {
+        set(&["rules", "filesystem", key], percent, rule)?;
+        if raw.enabled == Some(false) {
+            *rule = None;
+        }
+    }
+    rules.filesystem_windows = windows(raw.bad_for, raw.clear_for, rules.filesystem_windows);
+    Ok(())
+}
+
+fn interfaces(raw: &RawNicRules, rules: &mut Rules) {
+    let enabled = raw.enabled != Some(false);
+    rules.link_down = raw.link_down.unwrap_or(rules.link_down) && enabled;
+    rules.nic_errors_per_minute = raw
+        .errors_per_minute
+        .or(rules.nic_errors_per_minute)
+        .filter(|_| enabled);
+    rules.nic_windows = windows(raw.bad_for, raw.clear_for, rules.nic_windows);
+}
+
+/// Takes a percentage, if there is one.
+fn set(key: &[&str], percent: Option<u32>, rule: &mut Option<PerMille>) -> Result<(), Mistake> {
+    match percent {
+        None => {}
+        Some(percent @ 0..=100) => *rule = Some(PerMille(percent * 10)),
+        Some(percent) => {
+            return Err(Mistake::at(
+                key,
+                format!("{percent} is no share: use 0 to 100"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn windows(bad_for: Option<Millis>, clear_for: Option<Millis>, default: Windows) -> Windows {

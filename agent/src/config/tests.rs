@@ -1,1 +1,87 @@
+//! Every mistake has a fixture and its exact message: what a person reads must lead to the remedy.
 
+use std::path::PathBuf;
+
+use nodemedic_agent_core::config::{RestartPolicy, WhenSpent};
+use nodemedic_protocol::sample::PerMille;
+use nodemedic_protocol::work::{Check, Run};
+
+use super::*;
+
+fn fixtures() -> PathBuf {
+    PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/fixtures/config/agent"
+    ))
+}
+
+#[test]
+fn every_mistake_is_told_with_its_place_and_remedy() {
+    let mut mistakes: Vec<PathBuf> = std::fs::read_dir(fixtures())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name.starts_with("bad-") && name.ends_with(".toml")
+        })
+        .collect();
+    mistakes.sort();
+    assert!(mistakes.len() > 30, "{mistakes:?}");
+    for file in mistakes {
+        let error = load(&file).unwrap_err().to_string();
+        let dir = format!("{}/", fixtures().display());
+        let expected = std::fs::read_to_string(file.with_extension("txt")).unwrap_or_default();
+        assert_eq!(error.replace(&dir, ""), expected.trim_end(), "{file:?}");
+    }
+}
+
+#[test]
+fn a_full_configuration_is_read_as_it_is_meant() {
+    let settings = load(&fixtures().join("good-full.toml")).unwrap();
+    let core = &settings.core;
+    assert_eq!(
+        (core.node.as_str(), settings.site.as_str()),
+        ("node-1", "home")
+    );
+    assert_eq!(core.zone.as_deref(), Some("rack-7"));
+    let broker = settings.broker.as_ref().unwrap();
+    assert_eq!((&*broker.host, broker.port), ("coordinator.example", 8884));
+    assert!(broker.tls.as_ref().unwrap().own.is_some());
+    assert_eq!(core.heartbeat_every, Millis::from_secs(3));
+    assert_eq!(core.work_restart.max, 3);
+    assert_eq!(core.work_restart.window, RestartPolicy::default().window);
+    let mut services = core.services.values();
+    let (web, worker) = (services.next().unwrap(), services.next().unwrap());
+    let check = &web.probe.as_ref().unwrap().check;
+    let url = "http://127.0.0.1:8080/".to_owned();
+    assert_eq!(*check, Check::Http { url });
+    assert_eq!((web.restart.max, web.when_spent), (4, WhenSpent::Fence));
+    let Run::Command {
+        start, environment, ..
+    } = &worker.run
+    else {
+        panic!("{:?}", worker.run);
+    };
+    assert_eq!(start[2], "node-1");
+    assert_eq!(environment["PORT"], "8080");
+    assert_eq!(core.rules.space_warning, Some(PerMille(200)));
+    assert_eq!(core.rules.filesystem_windows.bad_for, Millis::from_secs(60));
+    assert!(!core.rules.link_down);
+    assert_eq!(settings.plugins.len(), 1);
+}
+
+#[test]
+fn an_empty_file_is_a_working_configuration_of_this_host() {
+    let dir = tempfile::tempdir().unwrap();
+    let main = dir.path().join("agent.toml");
+    nodemedic_edge::files::write_atomic(&main, b"node = \"x\"\n", 0o600).unwrap();
+    let settings = load(&main).unwrap();
+    assert!(settings.broker.is_none());
+    assert_eq!(settings.state, PathBuf::from("/var/lib/nodemedic"));
+    let more = dir.path().join("agent.d");
+    std::fs::create_dir(&more).unwrap();
+    let file = more.join("web.toml");
+    let service = b"[service.web]\nunit = \"nginx.service\"\n";
+    nodemedic_edge::files::write_atomic(&file, service, 0o600).unwrap();
+    assert_eq!(load(&main).unwrap().core.services.len(), 1);
+}

@@ -7,7 +7,7 @@ use super::Patience;
 use crate::args::Context;
 use crate::client::{EventsQuery, FOLLOW_WAIT_MS};
 use crate::failure::Failure;
-use crate::out::{Paint, Screen, clean, clock_time, cut, width};
+use crate::out::Screen;
 use crate::words;
 
 /// A screen of history is what people look at first.
@@ -72,23 +72,6 @@ fn print(screen: &Screen, entry: &JournalEntry) -> Result<(), Failure> {
     if screen.json {
         return screen.json_line(entry);
     }
-    screen.say(&line(entry, screen));
+    screen.say(&words::line(entry, screen));
     Ok(())
-}
-
-/// One entry as one line that fits the terminal.
-pub fn line(entry: &JournalEntry, screen: &Screen) -> String {
-    let (text, paint) = words::entry(entry);
-    let number = format!("{:>5}", entry.number);
-    let node = entry.node.as_ref().map_or("fleet", NodeId::as_str);
-    let head = format!("{number}  {}  {node:<8}  ", clock_time(entry.stored));
-    let room = screen
-        .width
-        .map_or(usize::MAX, |columns| columns.saturating_sub(width(&head)));
-    let text = cut(&clean(&text), room.max(20));
-    format!(
-        "{}{}",
-        screen.paint(Paint::Dim, &head),
-        screen.paint(paint, &text)
-    )
 }

@@ -40,90 +40,90 @@ fn parts(node: &NodeView, now: WallTime) -> Vec<Table> {
     parts
 }
 
+/// Rows of a name and a value.
+struct Facts(Table);
+
+impl Facts {
+    fn row(&mut self, name: &str, value: impl Into<Cell>) {
+        self.0
+            .row(vec![Cell::painted(name, Paint::Dim), value.into()]);
+    }
+}
+
 fn facts(node: &NodeView, now: WallTime) -> Table {
-    let mut table = Table::bare(&[Column::left("what"), Column::flexible("value", 20)], 0);
-    let mut row = |name: &str, value: Cell| table.row(vec![Cell::painted(name, Paint::Dim), value]);
-    row("node", Cell::painted(node.node.as_str(), Paint::Bold));
+    let columns = [Column::left("what"), Column::flexible("value", 20)];
+    let mut facts = Facts(Table::bare(&columns, 0));
+    facts.row("node", Cell::painted(node.node.as_str(), Paint::Bold));
     let heard = node
         .heard_ago
         .map_or_else(|| "never".to_owned(), |span| format!("{span} ago"));
-    row(
+    let since = ago(now, node.liveness_since);
+    let liveness = format!("{}, since {since}, heard {heard}", node.liveness);
+    facts.row(
         "liveness",
-        Cell::painted(
-            format!(
-                "{}, since {}, heard {heard}",
-                node.liveness,
-                ago(now, node.liveness_since)
-            ),
-            words::liveness_paint(node.liveness),
-        ),
+        Cell::painted(liveness, words::liveness_paint(node.liveness)),
     );
-    row(
+    facts.row(
         "health",
         Cell::painted(node.level.to_string(), words::level_paint(node.level)),
     );
-    row("work", scheduling(&node.scheduling, now));
+    facts.row("work", scheduling(&node.scheduling, now));
     if let Scheduling::Draining(drain) = &node.scheduling {
         for waiting in &drain.waiting {
-            row("  waits for", waiting.as_str().into());
+            facts.row("  waits for", waiting.as_str());
         }
     }
-    row("zone", Cell::maybe(node.zone.as_deref()));
+    facts.row("zone", Cell::maybe(node.zone.as_deref()));
     if !node.labels.is_empty() {
         let labels: Vec<String> = node
             .labels
             .iter()
             .map(|(k, v)| format!("{k}={v}"))
             .collect();
-        row("labels", labels.join(" ").into());
+        facts.row("labels", labels.join(" "));
     }
-    row(
-        "promises kept by",
-        words::enforcement(node.enforcement).into(),
-    );
-    row(
+    facts.row("promises kept by", words::enforcement(node.enforcement));
+    host(node, now, &mut facts);
+    facts.row("agent", Cell::maybe(node.version.as_deref()));
+    facts.row("assignment", revision(node));
+    facts.0
+}
+
+fn host(node: &NodeView, now: WallTime, facts: &mut Facts) {
+    let (used, all) = (node.used, node.capacity);
+    facts.row(
         "processors",
         format!(
             "{} of {} granted",
-            milli(node.used.cpu_milli),
-            milli(node.capacity.cpu_milli)
-        )
-        .into(),
+            milli(used.cpu_milli),
+            milli(all.cpu_milli)
+        ),
     );
-    row(
+    facts.row(
         "memory",
         format!(
             "{} of {} granted",
-            bytes(node.used.memory_bytes),
-            bytes(node.capacity.memory_bytes)
-        )
-        .into(),
+            bytes(used.memory_bytes),
+            bytes(all.memory_bytes)
+        ),
     );
     if let Some(inventory) = &node.inventory {
-        let os = inventory.os.as_deref().unwrap_or("-");
-        let kernel = inventory.kernel.as_deref().unwrap_or("-");
-        row(
+        let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        let (os, kernel) = (known(&inventory.os), known(&inventory.kernel));
+        facts.row(
             "host",
-            format!("{}, {os}, kernel {kernel}", inventory.hostname).into(),
+            format!("{}, {os}, kernel {kernel}", inventory.hostname),
         );
-        let model = inventory.cpu_model.as_deref().unwrap_or("-");
-        row(
+        let (model, memory) = (known(&inventory.cpu_model), bytes(inventory.memory_bytes));
+        facts.row(
             "hardware",
-            format!(
-                "{} x {model}, {}",
-                inventory.cpus,
-                bytes(inventory.memory_bytes)
-            )
-            .into(),
+            format!("{} x {model}, {memory}", inventory.cpus),
         );
     }
     if let Some(sample) = &node.sample {
-        row("now", usage(sample).into());
-        row("sampled", ago(now, sample.wall).into());
+        facts.row("now", usage(sample));
+        facts.row("sampled", ago(now, sample.wall));
     }
-    row("agent", Cell::maybe(node.version.as_deref()));
-    row("assignment", revision(node));
-    table
 }
 
 fn revision(node: &NodeView) -> Cell {
@@ -138,9 +138,9 @@ fn revision(node: &NodeView) -> Cell {
     }
 }
 
-/// Thousandths as a decimal number: `1.5`.
+/// Thousandths as a decimal number: `1.50`.
 fn milli(value: u64) -> String {
-    format!("{}.{}", value / 1000, value % 1000 / 100)
+    format!("{}.{:02}", value / 1000, value % 1000 / 10)
 }
 
 fn usage(sample: &Sample) -> String {
@@ -253,7 +253,7 @@ health            healthy
 work              takes new work
 zone              rack-7
 promises kept by  software watchdog, 1.0s
-processors        0.5 of 2.0 granted
+processors        0.50 of 2.00 granted
 memory            1.0 GiB of 4.0 GiB granted
 agent             0.1.0
 assignment        revision 3, taken

@@ -37,7 +37,7 @@ impl Layout {
                     "{} is too long a path: a unix socket's may have {SOCKET_PATH_MAX_BYTES} bytes",
                     longest.display()
                 ),
-                "give a shorter --dir",
+                "give a shorter --dir (for a story: TMPDIR)",
             ));
         }
         if layout

@@ -76,7 +76,7 @@ impl Fleet {
         programs: Programs,
     ) -> Result<Fleet, Failure> {
         config::write(&layout, &shape, &timing)?;
-        let client = Client::new(&shape.url(), None)?;
+        let client = Client::new(&shape.url(), None, None)?;
         let parts = std::collections::BTreeMap::new();
         Ok(Fleet {
             layout,
@@ -129,8 +129,24 @@ impl Fleet {
         }
     }
 
-    /// Starts a node's watchdog, then its agent, which leans on it.
+    /// Starts a node's watchdog, then its agent, which leans on it; what runs is left alone.
     pub async fn start_node(&mut self, n: usize) -> Result<(), Failure> {
+        self.start_again(Part::Watchdog(n)).await?;
+        self.start_again(Part::Agent(n)).await
+    }
+
+    /// Starts one process, if it is not there.
+    pub async fn start_again(&mut self, part: Part) -> Result<(), Failure> {
+        if self.parts.contains_key(&part) {
+            return Ok(());
+        }
+        match part {
+            Part::Coordinator | Part::Agent(_) => self.start(part),
+            Part::Watchdog(n) => self.start_watchdog(n).await,
+        }
+    }
+
+    async fn start_watchdog(&mut self, n: usize) -> Result<(), Failure> {
         let socket = self.layout.watchdog_socket(n);
         // A socket of an earlier run would look like one that is listened on.
         match std::fs::remove_file(&socket) {
@@ -150,7 +166,7 @@ impl Fleet {
             )?;
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        self.start(Part::Agent(n))
+        Ok(())
     }
 
     /// Declares the two works.
@@ -161,8 +177,7 @@ impl Fleet {
             .map(drop)
     }
 
-    /// Starts one process again, if it is not there.
-    pub fn start(&mut self, part: Part) -> Result<(), Failure> {
+    fn start(&mut self, part: Part) -> Result<(), Failure> {
         let arg = |text: &str| OsString::from(text);
         let (program, args, log) = match part {
             Part::Coordinator => (

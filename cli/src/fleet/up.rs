@@ -14,16 +14,17 @@ use tokio::sync::mpsc;
 
 use super::{Fleet, LEDGER, Layout, NodePorts, Part, Programs, Shape, Timing, WEB, check_free};
 use crate::client::{Client, EventsQuery, FOLLOW_WAIT_MS};
-use crate::commands::events;
 use crate::failure::Failure;
 use crate::out::{Cell, Column, Paint, Screen, Table, clean};
+use crate::{sample, words};
 
 /// A host whose agent died comes back after so long, as one that somebody repaired: long enough to
 /// see its work move away.
 const HOST_BACK_AFTER: Millis = Millis::from_secs(30);
 
-/// systemd would start a coordinator again at about this pace.
-const COORDINATOR_BACK_AFTER: Millis = Millis::from_secs(3);
+/// As a service manager would start it again: well within the term of a lease, so that exclusive
+/// work is not stopped for it.
+const COORDINATOR_BACK_AFTER: Millis = Millis::from_secs(1);
 
 /// Both works answer within this, or somebody should look.
 const WORKS_UP_WITHIN: Millis = Millis::from_secs(30);
@@ -171,12 +172,12 @@ async fn works_up(fleet: &Fleet, began: Boottime) -> (Option<(usize, u32)>, Opti
         let mut web = 0;
         for n in fleet.shape.nodes() {
             if let Some(address) = fleet.shape.ledger(n)
-                && let Ok(answer) = crate::story::ask(address).await
+                && let Ok(answer) = sample::ask(address).await
             {
                 ledger = Some((n, answer.pid));
             }
             if let Some(address) = fleet.shape.web(n)
-                && crate::story::ask(address).await.is_ok()
+                && sample::ask(address).await.is_ok()
             {
                 web += 1;
             }
@@ -195,11 +196,6 @@ async fn works_up(fleet: &Fleet, began: Boottime) -> (Option<(usize, u32)>, Opti
 /// The page's address, and what to try.
 fn welcome(fleet: &Fleet, screen: &Screen, up: Millis, ledger: Option<(usize, u32)>) -> String {
     let program = shown_program(&fleet.programs.nodemedic);
-    let url = if fleet.shape.url() == crate::args::DEFAULT_URL {
-        String::new()
-    } else {
-        format!(" --url {}", fleet.shape.url())
-    };
     let mut table = Table::bare(&[Column::left("command"), Column::left("what")], 2);
     let mut row = |command: String, what: &str| {
         table.row(vec![
@@ -207,8 +203,14 @@ fn welcome(fleet: &Fleet, screen: &Screen, up: Millis, ledger: Option<(usize, u3
             Cell::painted(what, Paint::Dim),
         ]);
     };
-    row(format!("{program}{url} nodes"), "the fleet");
-    row(format!("{program}{url} work"), "what runs where");
+    if fleet.shape.url() != crate::args::DEFAULT_URL {
+        row(
+            format!("export NODEMEDIC_URL={}", fleet.shape.url()),
+            "so that it is found",
+        );
+    }
+    row(format!("{program} nodes"), "the fleet");
+    row(format!("{program} work"), "what runs where");
     if let Some((node, pid)) = ledger {
         row(
             format!("kill -9 {pid}"),
@@ -222,27 +224,25 @@ fn welcome(fleet: &Fleet, screen: &Screen, up: Millis, ledger: Option<(usize, u3
             .collect();
         row(
             format!("kill -9 {} {pid}", pids.join(" ")),
-            "lose ledger's whole host: ledger moves when its lease has ended",
+            "lose its whole host: it moves when its lease has ended",
         );
     }
     row(
-        format!("{program}{url} drain node-1 --reason test --wait"),
+        format!("{program} drain node-1 --reason test --wait"),
         "empty a node",
     );
-    row(format!("{program}{url} undrain node-1"), "and give it back");
+    row(format!("{program} undrain node-1"), "and give it back");
+    let socket = fleet.layout.agent_socket(1);
     row(
-        format!(
-            "{program} top --socket {}",
-            fleet.layout.agent_socket(1).display()
-        ),
+        format!("{program} top --socket {}", socket.display()),
         "this machine, live",
     );
+    let page = screen.paint(Paint::Bold, &format!("{}/", fleet.shape.url()));
+    let dir = fleet.layout.dir().display();
     format!(
-        "\nThe fleet is up, after {up}. Page: {}\n\nTry in another terminal:\n{}\n\nFiles: {}   \
-         Ctrl-C stops everything.\n",
-        screen.paint(Paint::Bold, &format!("{}/", fleet.shape.url())),
+        "\nThe fleet is up, after {up}. Page: {page}\n\nTry in another terminal:\n{}\n\n\
+         Files: {dir}   Ctrl-C stops everything.\n",
         table.render(None, screen.color),
-        fleet.layout.dir().display(),
     )
 }
 
@@ -266,7 +266,7 @@ async fn follow(fleet: &mut Fleet, screen: &Screen) -> Result<(), Failure> {
             page = pages.recv() => match page {
                 Some(page) => {
                     for entry in &page.entries {
-                        screen.say(&events::line(entry, screen));
+                        screen.say(&words::line(entry, screen));
                     }
                 }
                 None => return Err(Failure::failed("the reader of the journal ended")),
@@ -308,11 +308,9 @@ async fn repair(
     for part in ready {
         due.remove(&part);
         match part {
-            Part::Agent(n) if fleet.pid(Part::Watchdog(n)).is_none() => {
-                due.remove(&Part::Watchdog(n));
-                fleet.start_node(n).await?;
-            }
-            Part::Coordinator | Part::Agent(_) | Part::Watchdog(_) => fleet.start(part)?,
+            // An agent that leans on no watchdog would only complain about it.
+            Part::Agent(n) => fleet.start_node(n).await?,
+            Part::Coordinator | Part::Watchdog(_) => fleet.start_again(part).await?,
         }
         screen.say(&screen.paint(Paint::Warn, &format!("{part} is started again")));
     }

@@ -8,4 +8,3 @@ mod timeline;
 mod watch;
 
 pub use stage::{Options, play};
-pub use watch::ask;

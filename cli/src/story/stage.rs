@@ -11,10 +11,10 @@ use super::steps::STEPS;
 use super::timeline::{Timeline, Unseen};
 use super::watch::Watch;
 use crate::client::EventsQuery;
-use crate::commands::events;
 use crate::failure::{Failure, Kind};
 use crate::fleet::{Fleet, Layout, NodePorts, Programs, Shape, Timing, find_free};
 use crate::out::{Screen, micros};
+use crate::words;
 
 /// How many nodes play: one is lost or drained, and two replicas still find different nodes.
 const NODES: usize = 3;
@@ -173,7 +173,7 @@ async fn show_journal(stage: &Stage<'_>, screen: &Screen) {
     screen.say("\nthe end of the fleet's own journal:");
     match page {
         Ok(page) => {
-            let show = |entry: &JournalEntry| screen.say(&events::line(entry, screen));
+            let show = |entry: &JournalEntry| screen.say(&words::line(entry, screen));
             page.entries.iter().for_each(show);
         }
         Err(failure) => screen.say(&format!("  (cannot be read: {})", failure.message)),

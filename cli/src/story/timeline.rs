@@ -173,8 +173,10 @@ impl<'a> Timeline<'a> {
             return;
         }
         self.screen.say("");
-        self.screen.table(&measured_table(&self.report.measured));
-        self.screen.say("");
+        if !self.report.measured.is_empty() {
+            self.screen.table(&measured_table(&self.report.measured));
+            self.screen.say("");
+        }
         let (text, paint) = if self.report.passed {
             ("the story was seen from beginning to end", Paint::Good)
         } else {

@@ -13,14 +13,10 @@ use tokio::task::JoinHandle;
 
 use super::timeline::Unseen;
 use crate::fleet::Shape;
-use crate::http;
-use crate::sample::Answer;
+use crate::sample::{Answer, ask};
 
 /// Between two rounds of questions.
 const ROUND_EVERY: Duration = Duration::from_millis(20);
-
-/// A service that does not answer in this time does not answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// What one round saw: an answer or none, by node, counted from 1.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -250,15 +246,6 @@ async fn round(shape: &Shape) -> Seen {
     }
     seen.at = clock::boottime();
     seen
-}
-
-/// Asks one service; an error is a sentence.
-pub async fn ask(address: SocketAddr) -> Result<Answer, String> {
-    let (status, body) = http::get(address, ANSWER_WITHIN).await?;
-    if status != 200 {
-        return Err(format!("status {status}"));
-    }
-    serde_json::from_slice(&body).map_err(|error| format!("an answer that cannot be read: {error}"))
 }
 
 /// Asks one service again and again, as fast as it makes sense, until another process than `old`

@@ -242,7 +242,7 @@ WORKS
 
 PROCESSORS AND MEMORY
   cpu     [##########          ]  50.0%  user - system - iowait 2.0% steal -
-  cores   25% 75%
+  cores   25%  75%
   memory  [#####               ]  25.0%  1.0 GiB of 4.0 GiB used
   load    1.25 0.80 0.40, 120 processes
   stalls  cpu 1.5%, memory 0.0%, io -

@@ -197,7 +197,7 @@ fn cores(busy: &[PerMille], width: usize) -> Vec<PaintedLine> {
                 let text = if i == last {
                     text
                 } else {
-                    format!("{text:<4}")
+                    format!("{text:<CELL$}")
                 };
                 (text, load_paint(Some(*share)))
             }));

@@ -41,9 +41,8 @@ impl Coordinator {
                 work: None,
                 summary: format!("agents obey a coordinator of epoch {by}, newer than this one"),
                 detail: format!(
-                    "This one has epoch {} and decides nothing any more. Stop it, or start it \
-                    again \
-                     to take the lead.",
+                    "This one has epoch {} and decides nothing any more. Stop it or, if it is the \
+                     right one, start it until its epoch is higher.",
                     self.epoch
                 ),
             };

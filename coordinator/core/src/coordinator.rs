@@ -1,6 +1,6 @@
 //! The state machine: takes an input, hears what it says, then settles what follows from it.
 //!
-//! The steps of [`Coordinator::settle`] are in the order in which they depend on each other: who is
+//! The steps of `settle` are in the order in which they depend on each other: who is
 //! there, what has ended, what should be where, what each node is told, whom to tell.
 
 use alloc::collections::BTreeMap;

@@ -75,7 +75,7 @@ impl Coordinator {
 
     /// Finds out who speaks; a new session of the known boot takes over by its later time.
     fn recognise(&mut self, now: Now, name: &NodeId, session: &Session, stamp: Boottime) -> Who {
-        if !self.nodes.contains_key(name) && !self.welcome(now, name, session) {
+        if !self.nodes.contains_key(name) && !self.welcome(now, name, session, stamp) {
             return Who::Stranger;
         }
         let Some(node) = self.nodes.get_mut(name) else {
@@ -88,11 +88,10 @@ impl Coordinator {
             return Who::Current;
         }
         if session.boot_id == known.boot_id {
-            if newest.is_some_and(|newest| stamp < newest) {
+            if stamp < newest.unwrap_or(node.record.session_since) {
                 return Who::Stranger;
             }
-            node.adopt(session);
-            node.words.stamp = Some(stamp);
+            node.adopt(session, stamp);
             self.out.store(Write::Node(node.record.clone()));
             return Who::Current;
         }
@@ -113,13 +112,13 @@ impl Coordinator {
         Who::Stranger
     }
 
-    fn welcome(&mut self, now: Now, name: &NodeId, session: &Session) -> bool {
+    fn welcome(&mut self, now: Now, name: &NodeId, session: &Session, stamp: Boottime) -> bool {
         if self.nodes.len() >= NODES_MAX {
             let text = format!("{name} is not taken in: there are {NODES_MAX} nodes already");
             self.out.log(LogLevel::Warn, text);
             return false;
         }
-        let record = Node::first_record(name, session);
+        let record = Node::first_record(name, session, stamp);
         self.out.store(Write::Node(record.clone()));
         let node = Node::new(record, now.boot);
         self.nodes.insert(name.clone(), node);
@@ -151,7 +150,10 @@ impl Coordinator {
         let Some(node) = self.nodes.get_mut(name) else {
             return;
         };
-        if node.words.seq.is_some_and(|seen| birth.seq < seen) {
+        let newest = node.record.birth.as_ref().map(|b| b.at);
+        if node.words.seq.is_some_and(|seen| birth.seq < seen)
+            || newest.is_some_and(|newest| birth.at < newest)
+        {
             return;
         }
         node.words.seq = Some(birth.seq);
@@ -199,10 +201,13 @@ impl Coordinator {
         let needs_birth = wants || node.record.birth.is_none();
         self.dirty |= node.assignment.is_none();
         self.check_epoch(beat.epoch_seen);
+        if self.superseded.is_some() {
+            return;
+        }
         self.hear_works(now, name, beat.sent_at, &beat.works);
         self.hear_wish(now, name, beat.drain_wanted.as_ref());
         self.check_revision(name, beat.revision);
-        if self.superseded.is_some() || !self.link_is_up() {
+        if !self.link_is_up() {
             return;
         }
         if needs_birth {
@@ -276,6 +281,9 @@ impl Coordinator {
             return;
         }
         self.dirty = true;
+        let reported = node.words.works.as_ref();
+        node.ghosts
+            .retain(|key| reported.is_some_and(|r| r.contains_key(key)));
         for status in works {
             let key = GrantKey {
                 work: status.work.clone(),
@@ -338,8 +346,7 @@ impl Coordinator {
         let Some(node) = self.nodes.get_mut(name) else {
             return;
         };
-        node.adopt(session);
-        node.words.stamp = Some(candidate.stamp);
+        node.adopt(session, candidate.stamp);
         node.assignment = None;
         self.out.store(Write::Node(node.record.clone()));
         if let Some(change) = node.life.hear(now.boot, session) {

@@ -96,10 +96,11 @@ impl Node {
     }
 
     /// The record of a node that is heard for the first time.
-    pub(crate) fn first_record(node: &NodeId, session: &Session) -> NodeRecord {
+    pub(crate) fn first_record(node: &NodeId, session: &Session, stamp: Boottime) -> NodeRecord {
         NodeRecord {
             node: node.clone(),
             session: session.clone(),
+            session_since: stamp,
             birth: None,
             revision: Revision(0),
             cordon: None,
@@ -175,14 +176,20 @@ impl Node {
     }
 
     /// Another session speaks for the node from now on.
-    pub(crate) fn adopt(&mut self, session: &Session) {
+    pub(crate) fn adopt(&mut self, session: &Session, stamp: Boottime) {
         let new_boot = session.boot_id != self.record.session.boot_id;
         let old = core::mem::take(&mut self.words);
         self.record.session = session.clone();
+        self.record.session_since = stamp;
+        self.words.stamp = Some(stamp);
         self.rebirth = None;
         self.assigned = None;
         if new_boot {
             self.ghosts.clear();
+            // The facts stay, but their time was of another clock.
+            if let Some(birth) = &mut self.record.birth {
+                birth.at = Boottime(0);
+            }
         } else {
             // The same boot: its clock and its works go on.
             self.words.works = old.works;
@@ -198,6 +205,7 @@ impl Node {
 /// What of a birth is kept.
 pub(crate) fn birth_facts(birth: &Birth) -> BirthFacts {
     BirthFacts {
+        at: birth.at,
         version: birth.version.clone(),
         inventory: birth.inventory.clone(),
         capacity: birth.capacity,

@@ -40,6 +40,7 @@ impl Coordinator {
     /// The fleet as the planner sees it.
     pub(crate) fn picture(&self, now: Now) -> PlanInput {
         let nodes = self.nodes.iter();
+        let gathering = self.gather_until.is_none_or(|at| now.boot < at);
         let holders = self.grants.all().filter_map(|grant| {
             let node = self.nodes.get(&grant.record.node)?;
             Some(self.holder(grant, node))
@@ -47,7 +48,7 @@ impl Coordinator {
         PlanInput {
             works: self.works.clone(),
             nodes: nodes
-                .map(|(name, node)| (name.clone(), plan_node(node, now)))
+                .map(|(name, node)| (name.clone(), plan_node(node, now, gathering)))
                 .collect(),
             holders: holders.collect(),
             mutation: self.settings.mutation,
@@ -94,7 +95,7 @@ fn is_outdated(old: &WorkSpec, new: &WorkSpec) -> bool {
         || kind(old) != kind(new)
 }
 
-fn plan_node(node: &Node, now: Now) -> PlanNode {
+fn plan_node(node: &Node, now: Now, gathering: bool) -> PlanNode {
     let birth = node.record.birth.as_ref();
     let liveness = node.life.kind();
     let drain = node.record.drain.as_ref();
@@ -108,6 +109,8 @@ fn plan_node(node: &Node, now: Now) -> PlanNode {
         })
     } else if node.record.cordon.is_some() {
         Some(NoNewWork::Cordoned)
+    } else if gathering {
+        Some(NoNewWork::Gathering)
     } else if birth.is_none() {
         Some(NoNewWork::Undescribed)
     } else {

@@ -70,6 +70,9 @@ pub struct PlacementSettings {
     pub fenced_hold_off: Option<Millis>,
     /// Work that a node refused does not come back to it for so long.
     pub refused_hold_off: Millis,
+    /// New work waits for so long after a start, until the fleet has been heard: the first node to
+    /// speak would get all of it.
+    pub gather_for: Millis,
 }
 
 /// Whom to tell, and how patiently.
@@ -152,6 +155,8 @@ impl Default for PlacementSettings {
             fenced_hold_off: None,
             // A missing unit file is soon installed; asking each minute disturbs nobody.
             refused_hold_off: Millis::from_secs(60),
+            // Agents connect within a second or two of a broker's start.
+            gather_for: Millis::from_secs(3),
         }
     }
 }

@@ -51,6 +51,8 @@ impl Boss {
             receivers: vec!["page".into()],
             ..AlertSettings::default()
         };
+        settings.liveness.lost_after = Millis(knobs.lost_ms);
+        settings.liveness.suspect_after = Millis(knobs.lost_ms / 2);
         settings.mutation = knobs.mutation;
         Boss {
             core: None,
@@ -163,7 +165,7 @@ impl World {
         }
     }
 
-    pub(crate) fn to_boss(&mut self, run: u64, input: Input) {
+    pub(crate) fn tell_boss(&mut self, run: u64, input: Input) {
         if self.boss.run == run {
             self.boss_input(input);
         }

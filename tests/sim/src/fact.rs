@@ -4,7 +4,7 @@ use nodemedic_agent_core::UnitKey;
 use nodemedic_coordinator_core::Write;
 use nodemedic_protocol::event::{Event, Verb};
 use nodemedic_protocol::work::Desired;
-use nodemedic_protocol::{Generation, StreamId, WorkName};
+use nodemedic_protocol::{Generation, Revision, StreamId, WorkName};
 
 use crate::clock::True;
 
@@ -56,6 +56,8 @@ pub enum Fact {
     Told {
         /// Which.
         host: Host,
+        /// Its number.
+        revision: Revision,
         /// What it says.
         works: Vec<(WorkName, Generation, Desired)>,
     },
@@ -91,10 +93,16 @@ pub enum Fact {
 /// What a sign says of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
-    /// It works.
+    /// It runs, and no probe could know better.
     Well,
-    /// It does not.
-    Ill,
+    /// It runs; whether it works its probe must say.
+    Runs,
+    /// It does not run.
+    Down,
+    /// Its probe passes.
+    Passes,
+    /// Its probe fails, or what was done to it did.
+    Fails,
     /// Nothing.
     Nothing,
 }

@@ -6,8 +6,8 @@ use nodemedic_protocol::Millis;
 
 use crate::fact::{Fact, Host};
 use crate::knobs::Plot;
-use crate::world::{Event, World};
 use crate::works;
+use crate::world::{Event, World};
 
 /// What a later event repairs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl World {
         }
         self.next_fault();
         let h = usize::try_from(self.rng.below(self.hosts.len() as u64)).unwrap_or(0);
-        match self.rng.below(22) {
+        match self.rng.below(26) {
             0 | 1 => self.fault_agent(h),
             2 | 3 => self.fault_power(h),
             4 | 5 => self.fault_boss(),
@@ -62,7 +62,9 @@ impl World {
             12..=14 => self.fault_process(h),
             15 => {
                 let span = self.between(1_000, 60_000);
-                self.fact(Fact::Fault(format!("agent of host-{h} freezes for {span} ms")));
+                self.fact(Fact::Fault(format!(
+                    "agent of host-{h} freezes for {span} ms"
+                )));
                 self.hosts[h].frozen_until = self.now + span;
                 let conn = self.hosts[h].link.conn;
                 if span > 8_000 {
@@ -77,7 +79,9 @@ impl World {
             17 => self.fault_farewell(h),
             18 => {
                 let span = self.between(5_000, 90_000);
-                self.fact(Fact::Fault(format!("starts fail on host-{h} for {span} ms")));
+                self.fact(Fact::Fault(format!(
+                    "starts fail on host-{h} for {span} ms"
+                )));
                 self.hosts[h].cursed_until = self.now + span;
                 self.fault_process(h);
             }
@@ -86,14 +90,39 @@ impl World {
                 self.fault_agent(h);
                 self.lose_spool(h);
             }
+            20 => self.fault_both(),
+            21..=23 => {
+                self.fact(Fact::Fault("old messages come again".into()));
+                for _ in 0..20 {
+                    self.replay(h);
+                }
+            }
             _ => self.person(h),
         }
+    }
+
+    /// The worst pair: the coordinator forgets what it heard, and the holder of exclusive work
+    /// falls silent at the same moment.
+    fn fault_both(&mut self) {
+        let held = |host: &crate::host::HostState| {
+            let mut units = host.processes.keys();
+            units.any(|unit| matches!(unit, UnitKey::Work(w) if w.as_str() == works::STOP))
+        };
+        let Some(h) = self.hosts.iter().position(held) else {
+            return;
+        };
+        self.fact(Fact::Fault("the coordinator restarts at once".into()));
+        let span = self.between(100, 1_000);
+        self.boss_dies(span);
+        self.fault_cut(h);
     }
 
     fn fault_agent(&mut self, h: Host) {
         let boot = self.hosts[h].boot;
         let loses_leases = self.rng.chance(200);
-        self.fact(Fact::Fault(format!("agent of host-{h} dies, leases lost: {loses_leases}")));
+        self.fact(Fact::Fault(format!(
+            "agent of host-{h} dies, leases lost: {loses_leases}"
+        )));
         self.agent_dies(h);
         if loses_leases {
             self.hosts[h].leases = None;
@@ -112,7 +141,9 @@ impl World {
     fn fault_boss(&mut self) {
         let span = self.between(300, 50_000);
         let reboots = self.rng.chance(300);
-        self.fact(Fact::Fault(format!("the coordinator dies, its host too: {reboots}")));
+        self.fact(Fact::Fault(format!(
+            "the coordinator dies, its host too: {reboots}"
+        )));
         self.boss_dies(span);
         if reboots {
             self.boss.clock.origin = self.now;
@@ -122,7 +153,9 @@ impl World {
     fn fault_broker(&mut self) {
         let loses_state = self.rng.chance(500);
         let span = self.between(500, 20_000);
-        self.fact(Fact::Fault(format!("the broker restarts, state lost: {loses_state}")));
+        self.fact(Fact::Fault(format!(
+            "the broker restarts, state lost: {loses_state}"
+        )));
         self.broker_down(loses_state);
         self.at(span, Event::BrokerUp);
     }
@@ -134,7 +167,9 @@ impl World {
             _ => (true, true),
         };
         let span = self.between(1_000, 100_000);
-        self.fact(Fact::Fault(format!("host-{h} is cut, up {up} down {down}, {span} ms")));
+        self.fact(Fact::Fault(format!(
+            "host-{h} is cut, up {up} down {down}, {span} ms"
+        )));
         let link = &mut self.hosts[h].link;
         link.cut_up |= up;
         link.cut_down |= down;
@@ -143,11 +178,26 @@ impl World {
         self.at(a, Event::DeadForAgent(h, conn, true));
         self.at(b, Event::DeadForBroker(h, conn, true));
         self.at(span, Event::Heal(Broken::Cut(h)));
+        if self.rng.chance(400) {
+            // Much happens while nobody can be told.
+            self.hosts[h].cursed_until = self.now + span / 2;
+            self.kill_all(h);
+        }
+    }
+
+    fn kill_all(&mut self, h: Host) {
+        let units: Vec<UnitKey> = self.hosts[h].processes.keys().cloned().collect();
+        for unit in units {
+            self.process_ends(h, &unit, DownCause::Killed(9), "killed");
+            self.show_all(h, &unit);
+        }
     }
 
     fn fault_boss_cut(&mut self) {
         let span = self.between(1_000, 100_000);
-        self.fact(Fact::Fault(format!("the coordinator cannot reach the broker, {span} ms")));
+        self.fact(Fact::Fault(format!(
+            "the coordinator cannot reach the broker, {span} ms"
+        )));
         self.boss.cut = true;
         self.boss_link_down();
         self.at(span, Event::Heal(Broken::BossCut));
@@ -189,7 +239,7 @@ impl World {
             reason: "agent upgrade".into(),
             back_within: Millis::from_secs(30),
         };
-        self.to_core(h, run, input);
+        self.tell_core(h, run, input);
         self.close_cleanly(h);
         self.agent_dies(h);
         let delay = self.between(500, 40_000);

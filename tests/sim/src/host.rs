@@ -16,15 +16,13 @@ use crate::clock::{Clock, RIGHT, True};
 use crate::fact::{Fact, Host};
 use crate::knobs::Knobs;
 use crate::manager::{Pending, Process, Watched};
+use crate::watchdog::WATCHDOG_MS;
 use crate::wire::Link;
 use crate::works;
 use crate::world::{Event, World, own};
 
 /// Between two samples.
 const SAMPLE_MS: u64 = 5_000;
-
-/// So long a watchdog takes at most after a broken promise.
-const WATCHDOG_MS: u64 = 3_000;
 
 /// One host.
 pub struct HostState {
@@ -227,7 +225,7 @@ impl World {
         let now = host.now(self.now).boot;
         let due = host.agent.as_ref().and_then(Agent::poll_timeout);
         if due.is_some_and(|(at, _)| at <= now) {
-            self.to_core(h, run, Input::Timer);
+            self.tell_core(h, run, Input::Timer);
         } else {
             self.wake_agent_later(h);
         }
@@ -247,7 +245,7 @@ impl World {
     }
 
     /// Hands something to the agent, if it is still that run.
-    pub(crate) fn to_core(&mut self, h: Host, run: u64, input: Input) {
+    pub(crate) fn tell_core(&mut self, h: Host, run: u64, input: Input) {
         let now = self.now;
         let host = &mut self.hosts[h];
         if host.run != run || host.agent.is_none() {
@@ -270,13 +268,21 @@ impl World {
     fn note_input(&mut self, h: Host, input: &Input) {
         if let Input::Received {
             message: ToNode::Command(command),
-            ..
+            retained: false,
         } = input
+            && command.node == self.hosts[h].name
+            && command.boot_id == self.hosts[h].session().boot_id
             && let CommandBody::Assign(assignment) = &command.body
         {
             let works = assignment.works.iter();
-            let works = works.map(|a| (a.spec.name.clone(), a.generation, a.desired)).collect();
-            self.fact(Fact::Told { host: h, works });
+            let works = works
+                .map(|a| (a.spec.name.clone(), a.generation, a.desired))
+                .collect();
+            self.fact(Fact::Told {
+                host: h,
+                revision: assignment.revision,
+                works,
+            });
         }
         self.note_sign(h, input);
     }
@@ -291,7 +297,7 @@ impl World {
             wall: now.wall,
             ..Sample::default()
         };
-        self.to_core(h, run, Input::Sample(Box::new(sample)));
+        self.tell_core(h, run, Input::Sample(Box::new(sample)));
         self.at(SAMPLE_MS, Event::Sample(h, run));
     }
 
@@ -304,7 +310,9 @@ impl World {
             };
             match &mut host.crash_in {
                 Some(0) => {
-                    self.fact(Fact::Fault(format!("agent of host-{h} dies before {effect:.60?}")));
+                    self.fact(Fact::Fault(format!(
+                        "agent of host-{h} dies before {effect:.60?}"
+                    )));
                     self.agent_dies(h);
                     let boot = self.hosts[h].boot;
                     let delay = self.between(200, 20_000);
@@ -368,50 +376,5 @@ impl World {
         host.streams += 1;
         host.spool = fresh_spool(h, host.streams);
         self.fact(Fact::SpoolLost { host: h });
-    }
-
-    fn promise(&mut self, h: Host, promises: Vec<Promise>) {
-        let host = &mut self.hosts[h];
-        if host.enforcement == Enforcement::None {
-            return;
-        }
-        let (boot, clock) = (host.boot, host.clock);
-        host.promises.clone_from(&promises);
-        for promise in promises {
-            let end = clock.when(promise.deadline + promise.grace);
-            let moment = end + self.rng.below(WATCHDOG_MS - 100);
-            self.at_moment(moment, Event::Watchdog(h, boot));
-        }
-    }
-
-    /// The watchdog ends what runs beyond its promise.
-    pub(crate) fn watchdog(&mut self, h: Host, boot: u64) {
-        let host = &self.hosts[h];
-        if !host.up || host.boot != boot || self.knobs.watchdogs_sleep {
-            return;
-        }
-        let now = host.now(self.now).boot;
-        let broken: Vec<UnitKey> = host
-            .promises
-            .iter()
-            .filter(|p| p.deadline + p.grace <= now)
-            .filter_map(|p| {
-                let unit = UnitKey::Work(p.work.clone());
-                let process = host.processes.get(&unit)?;
-                (process.generation <= Some(p.generation)).then_some(unit)
-            })
-            .collect();
-        for unit in broken {
-            if matches!(self.hosts[h].enforcement, Enforcement::Hardware { .. }) {
-                self.fact(Fact::Fault(format!("the watchdog resets host-{h} for {unit}")));
-                self.power_off(h);
-                let delay = self.between(5_000, 20_000);
-                self.at(delay, Event::Boot(h));
-                return;
-            }
-            self.hosts[h].pending.remove(&unit);
-            self.process_ends(h, &unit, DownCause::Killed(9), "watchdog");
-            self.show_all(h, &unit);
-        }
     }
 }

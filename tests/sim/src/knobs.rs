@@ -25,6 +25,8 @@ pub struct Knobs {
     pub heartbeat_ms: u64,
     /// Of a lease.
     pub term_ms: u64,
+    /// A node that is silent for so long is lost.
+    pub lost_ms: u64,
     /// Machines' clocks run apart by at most so many hundred-thousandths.
     pub drift: u64,
     /// Messages that get lost on their way, where the protocol allows it.
@@ -75,6 +77,7 @@ impl Knobs {
             plot: Plot::Everything,
             heartbeat_ms: 2_000 + rng.below(3) * 1_000,
             term_ms: 10_000 + rng.below(11) * 1_000,
+            lost_ms: 10_000 + rng.below(21) * 1_000,
             drift: rng.below(6) * 100,
             loss: rng.below(4) * 30,
             duplicate: rng.below(4) * 30,
@@ -84,8 +87,12 @@ impl Knobs {
             start_fails: rng.below(4) * 60,
             action_hangs: rng.below(3) * 15,
             blind: rng.below(4) * 40,
-            spool_max: if one_in(&mut rng, 4) { 24 } else { 600 },
-            crash_every_effects: if one_in(&mut rng, 2) { 200 + rng.below(800) } else { 0 },
+            spool_max: if one_in(&mut rng, 3) { 16 } else { 600 },
+            crash_every_effects: if one_in(&mut rng, 2) {
+                200 + rng.below(800)
+            } else {
+                0
+            },
         }
     }
 }
@@ -94,9 +101,12 @@ impl fmt::Display for Knobs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "seed {} | {} hosts, {:?}, faults for {} s, one in {} s | heartbeat {} ms, term {} ms, \
-             drift {} in 100000 | loss {}, duplicate {}, reorder {} per mille, delay to {} ms | \
-             starts fail {}, actions hang {}, blind {} per mille | spool {} | crash each {} effects \
+            "seed {} | {} hosts, {:?}, faults for {} s, one in {} s | heartbeat {} ms, \
+             term {} ms, lost {} ms, drift {} in 100000 | loss {}, duplicate {}, \
+             reorder {} per mille, \
+             delay to {} ms | \
+             starts fail {}, actions hang {}, blind {} per mille | spool {} | \
+             crash each {} effects \
              | mutation {:?}",
             self.seed,
             self.hosts,
@@ -105,6 +115,7 @@ impl fmt::Display for Knobs {
             self.fault_every_ms / 1000,
             self.heartbeat_ms,
             self.term_ms,
+            self.lost_ms,
             self.drift,
             self.loss,
             self.duplicate,

@@ -1,8 +1,8 @@
 //! Deterministic simulation of agent core and coordinator core on virtual time.
 //!
-//! A [`world::World`] holds hosts with their services and watchdogs, a broker, a network that fails, and
-//! a coordinator with its store; [`checks`] watch it. One seed gives one world: [`knobs`] are drawn
-//! from it and printed first, and the same seed gives the same trace.
+//! A [`world::World`] holds hosts with their services and watchdogs, a broker, a network that
+//! fails, and a coordinator with its store; [`checks`] watch it. One seed gives one world:
+//! [`knobs`] are drawn from it and printed first, and the same seed gives the same trace.
 
 pub mod boss;
 pub mod checks;
@@ -15,6 +15,7 @@ pub mod manager;
 pub mod rest;
 pub mod run;
 pub mod trace;
+pub mod watchdog;
 pub mod wire;
 pub mod works;
 pub mod world;

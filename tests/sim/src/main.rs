@@ -6,7 +6,10 @@ use clap::Parser;
 use nodemedic_sim::{Knobs, run};
 
 #[derive(Parser)]
-#[command(name = "sim", about = "Deterministic simulation of agents and coordinator.")]
+#[command(
+    name = "sim",
+    about = "Deterministic simulation of agents and coordinator."
+)]
 struct Arguments {
     /// How many seeds to run.
     #[arg(long, default_value_t = 100)]
@@ -40,17 +43,26 @@ fn main() -> ExitCode {
         println!("{knobs}");
         let outcome = run(knobs, arguments.trace);
         for (at, fact) in &outcome.kept {
-            println!("{:>9.3} {fact:?}", f64::from(u32::try_from(*at).unwrap_or(0)) / 1000.0);
+            println!(
+                "{:>9.3} {fact:?}",
+                f64::from(u32::try_from(*at).unwrap_or(0)) / 1000.0
+            );
         }
         if let Some(violation) = outcome.violations.first() {
             let at = violation.at;
-            eprintln!("seed {seed}, at {at} ms: {}: {}", violation.property, violation.what);
+            eprintln!(
+                "seed {seed}, at {at} ms: {}: {}",
+                violation.property, violation.what
+            );
             eprintln!("to see it: cargo xtask sim --seed {seed} --trace");
             failed += 1;
             continue;
         }
         let rested = outcome.rested.unwrap_or_default() / 1000;
-        println!("  well: {} facts, at rest after {rested} s, {:016x}", outcome.facts, outcome.hash);
+        println!(
+            "  well: {} facts, at rest after {rested} s, {:016x}",
+            outcome.facts, outcome.hash
+        );
     }
     if failed > 0 {
         eprintln!("{failed} of {seeds} seeds broke a property");

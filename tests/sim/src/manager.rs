@@ -4,9 +4,9 @@
 use nodemedic_agent_core::effect::Watch;
 use nodemedic_agent_core::{Act, ActionId, DownCause, Input, Seen, UnitKey, Verdict};
 use nodemedic_protocol::Generation;
+use nodemedic_protocol::Millis;
 use nodemedic_protocol::event::{Outcome, Verb};
 use nodemedic_protocol::work::ProbeSpec;
-use nodemedic_protocol::Millis;
 
 use crate::fact::{Fact, Host, Sign};
 use crate::world::{Event, World};
@@ -53,7 +53,11 @@ impl World {
                 generation: process.generation,
             },
             None => Seen::NotRunning {
-                cause: host.ended.get(unit).cloned().unwrap_or(DownCause::NotStarted),
+                cause: host
+                    .ended
+                    .get(unit)
+                    .cloned()
+                    .unwrap_or(DownCause::NotStarted),
             },
         }
     }
@@ -90,7 +94,7 @@ impl World {
         } else {
             self.seen(h, &unit)
         };
-        self.to_core(h, run, Input::Observed { unit, seen });
+        self.tell_core(h, run, Input::Observed { unit, seen });
     }
 
     /// Everybody who watches a unit sees how it is now.
@@ -124,31 +128,27 @@ impl World {
         };
         self.at(interval, Event::Probe(h, run, unit.clone(), watch));
         if let Some(verdict) = verdict {
-            self.to_core(h, run, Input::Probed { unit, verdict });
+            self.tell_core(h, run, Input::Probed { unit, verdict });
         }
     }
 
     /// What an input says of a unit, for the checkers.
     pub(crate) fn note_sign(&mut self, h: Host, input: &Input) {
-        let of_seen = |seen: &Seen| match seen {
-            Seen::Running { .. } => Sign::Well,
-            Seen::NotRunning { .. } => Sign::Ill,
-            Seen::Unknown { .. } => Sign::Nothing,
+        let sign_of = |unit: &UnitKey, seen: &Seen| {
+            let watched = self.hosts[h].watched.get(unit);
+            match seen {
+                Seen::Running { .. } if watched.is_some_and(|w| w.probe.is_some()) => Sign::Runs,
+                Seen::Running { .. } => Sign::Well,
+                Seen::NotRunning { .. } => Sign::Down,
+                Seen::Unknown { .. } => Sign::Nothing,
+            }
         };
         let (unit, sign) = match input {
-            Input::Observed { unit, seen } => {
-                let watched = self.hosts[h].watched.get(unit);
-                let probed = watched.is_some_and(|w| w.probe.is_some());
-                // That a probed unit runs does not say that it works.
-                match of_seen(seen) {
-                    Sign::Well if probed => return,
-                    sign => (unit.clone(), sign),
-                }
-            }
+            Input::Observed { unit, seen } => (unit.clone(), sign_of(unit, seen)),
             Input::Probed { unit, verdict } => {
                 let sign = match verdict {
-                    Verdict::Pass => Sign::Well,
-                    Verdict::Fail(_) => Sign::Ill,
+                    Verdict::Pass => Sign::Passes,
+                    Verdict::Fail(_) => Sign::Fails,
                     Verdict::Unknown(_) => Sign::Nothing,
                 };
                 (unit.clone(), sign)
@@ -159,18 +159,23 @@ impl World {
                 seen,
                 ..
             } => {
-                let pending = self.hosts[h].pending.iter();
-                let unit = pending.into_iter().find(|(_, p)| p.act.action == *action);
-                let Some((unit, _)) = unit else { return };
+                let mut pending = self.hosts[h].pending.iter();
+                let Some((unit, _)) = pending.find(|(_, p)| p.act.action == *action) else {
+                    return;
+                };
                 let sign = match outcome {
-                    Outcome::Done => of_seen(seen),
-                    _ => Sign::Ill,
+                    Outcome::Done => sign_of(unit, seen),
+                    _ => Sign::Fails,
                 };
                 (unit.clone(), sign)
             }
             _ => return,
         };
-        self.fact(Fact::Shown { host: h, unit, sign });
+        self.fact(Fact::Shown {
+            host: h,
+            unit,
+            sign,
+        });
     }
 
     pub(crate) fn act(&mut self, h: Host, act: Act) {
@@ -206,7 +211,11 @@ impl World {
                 self.at(5, over(Outcome::Done));
             }
             (Verb::Stop | Verb::Fence, Some(stubborn)) => {
-                let takes = if stubborn { grace + 50 } else { self.between(10, 800).min(grace) };
+                let takes = if stubborn {
+                    grace + 50
+                } else {
+                    self.between(10, 800).min(grace)
+                };
                 self.at(takes, over(Outcome::Done));
             }
             (Verb::Start, None) | (Verb::Restart, _) => {
@@ -267,23 +276,25 @@ impl World {
             self.process_ends(h, unit, DownCause::Killed(15), "stopped");
         }
         if matches!(o, Outcome::Failed(_)) {
-            self.hosts[h].ended.insert(unit.clone(), DownCause::Exited(1));
+            self.hosts[h]
+                .ended
+                .insert(unit.clone(), DownCause::Exited(1));
         }
         let seen = self.seen(h, unit);
         let over = ended(&pending.act, o, self.now - pending.began, seen);
         let run = self.hosts[h].run;
-        self.to_core_of_act(h, run, unit, act, over);
+        self.tell_core_of_act(h, run, unit, act, over);
         self.show_all(h, unit);
     }
 
     /// The end of an act is noted for the checkers while it is still known as pending.
-    fn to_core_of_act(&mut self, h: Host, run: u64, unit: &UnitKey, act: u64, over: Input) {
+    fn tell_core_of_act(&mut self, h: Host, run: u64, unit: &UnitKey, act: u64, over: Input) {
         self.note_sign(h, &over);
         let host = &mut self.hosts[h];
         if host.pending.get(unit).is_some_and(|p| p.serial == act) {
             host.pending.remove(unit);
         }
-        self.to_core(h, run, over);
+        self.tell_core(h, run, over);
     }
 
     pub(crate) fn process_ends(

@@ -3,15 +3,15 @@
 
 use nodemedic_agent_core::{Input, UnitKey};
 use nodemedic_coordinator_core::Request;
-use nodemedic_protocol::api::AlertState;
 use nodemedic_protocol::ServiceName;
+use nodemedic_protocol::api::AlertState;
 
 use crate::fact::{Fact, Violation};
 use crate::works;
 use crate::world::{Event, World, own};
 
-/// The longest ways to rest: an agent's outbox that backed off to five minutes, and the longest safe
-/// time behind a resume grace; then a drain's worth of moving.
+/// The longest ways to rest: an agent's outbox that backed off to five minutes, and the longest
+/// safe time behind a resume grace; then a drain's worth of moving.
 const REST_WITHIN_MS: u64 = 600_000;
 
 /// It must look restful so many times in a row.
@@ -101,7 +101,7 @@ impl World {
             status.drain_wanted.is_some()
         });
         if fenced {
-            self.to_core(h, run, Input::Unfence { service });
+            self.tell_core(h, run, Input::Unfence { service });
         }
     }
 
@@ -113,12 +113,18 @@ impl World {
         }
         for spec in works::specs() {
             let unit = UnitKey::Work(spec.name.clone());
-            let holders = self.hosts.iter().filter(|h| h.processes.contains_key(&unit));
+            let holders = self
+                .hosts
+                .iter()
+                .filter(|h| h.processes.contains_key(&unit));
             let (runs, wanted) = (holders.count(), works::wanted(&spec));
             if runs != wanted {
                 let view = core.work_view(self.boss.clock.now(self.now), &spec.name);
                 let waiting = view.map(|v| (v.waiting, v.holders));
-                return Some(format!("{} runs {runs} of {wanted} times: {waiting:?}", spec.name));
+                return Some(format!(
+                    "{} runs {runs} of {wanted} times: {waiting:?}",
+                    spec.name
+                ));
             }
         }
         for host in &self.hosts {
@@ -136,7 +142,10 @@ impl World {
         let alerts = core.alerts_view();
         let firing = alerts.iter().filter(|a| a.state == AlertState::Firing);
         for alert in firing {
-            let host = self.hosts.iter().find(|h| Some(&h.name) == alert.node.as_ref());
+            let host = self
+                .hosts
+                .iter()
+                .find(|h| Some(&h.name) == alert.node.as_ref());
             let agent = host.and_then(|h| h.agent.as_ref().map(|a| (h, a)));
             let still_true = agent.is_some_and(|(host, agent)| {
                 let status = agent.status(host.now(self.now));

@@ -1,5 +1,5 @@
-//! The broker and the network: connections that break, messages that are lost, doubled, late and out
-//! of order, partitions in one direction or both, sessions and retained messages.
+//! The broker and the network: connections that break, messages that are lost, doubled, late and
+//! out of order, partitions in one direction or both, sessions and retained messages.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -42,6 +42,20 @@ pub struct Broker {
     retained: BTreeMap<(Host, Kind), Message>,
     for_boss: VecDeque<(Host, Message)>,
     for_host: BTreeMap<Host, VecDeque<Message>>,
+    /// What passed lately, so that it can come again when nobody expects it.
+    pub(crate) past_up: VecDeque<(Host, Message)>,
+    /// The same, towards the nodes.
+    pub(crate) past_down: VecDeque<(Host, Message)>,
+}
+
+/// So many messages may come again.
+const PAST_MAX: usize = 400;
+
+fn remember(past: &mut VecDeque<(Host, Message)>, h: Host, message: &Message) {
+    if past.len() >= PAST_MAX {
+        past.pop_front();
+    }
+    past.push_back((h, message.clone()));
 }
 
 fn is_sure(message: &Message) -> bool {
@@ -62,8 +76,7 @@ impl World {
 
     /// When a message arrives, once or twice; later ones wait for earlier ones, mostly.
     fn arrivals(&mut self, sure: bool, last: u64) -> (Vec<u64>, u64) {
-        let (loss, doubles, reorder) =
-            (self.knobs.loss, self.knobs.duplicate, self.knobs.reorder);
+        let (loss, doubles, reorder) = (self.knobs.loss, self.knobs.duplicate, self.knobs.reorder);
         if !sure && self.bad_luck(loss) {
             return (Vec::new(), last);
         }
@@ -131,12 +144,15 @@ impl World {
         if host.link.cut_down {
             self.at(AGAIN_MS, Event::Acked(h, conn, token));
         } else {
-            self.to_core(h, run, Input::Delivered(token));
+            self.tell_core(h, run, Input::Delivered(token));
         }
     }
 
     fn route(&mut self, h: Host, message: Message) {
         let Some(kind) = message.kind() else { return };
+        if kind != Kind::Sample {
+            remember(&mut self.broker.past_up, h, &message);
+        }
         if kind.delivery().retain {
             self.broker.retained.insert((h, kind), message.clone());
         }
@@ -171,6 +187,7 @@ impl World {
         if !self.broker.up {
             return;
         }
+        remember(&mut self.broker.past_down, h, &message);
         let link = &self.hosts[h].link;
         let (conn, last) = (link.broker_conn, link.last_down);
         if conn == 0 {
@@ -207,17 +224,37 @@ impl World {
             }
             return;
         }
+        self.receive(h, message, false);
+    }
+
+    fn receive(&mut self, h: Host, message: Message, retained: bool) {
         let message = match message {
             Message::Command(command) => ToNode::Command(command),
             Message::Lease(ack) => ToNode::Lease(ack),
             _ => return,
         };
         let run = self.hosts[h].run;
-        let input = Input::Received {
-            message,
-            retained: false,
+        self.tell_core(h, run, Input::Received { message, retained });
+    }
+
+    /// Something that was said long ago is said again: to its receiver, or to a wrong node, or as
+    /// if the broker had kept it.
+    pub(crate) fn replay(&mut self, h: Host) {
+        let pick = |rng: &mut nodemedic_protocol::rng::Rng, past: &VecDeque<(Host, Message)>| {
+            let n = usize::try_from(rng.below(past.len() as u64)).unwrap_or(0);
+            past.get(n).cloned()
         };
-        self.to_core(h, run, input);
+        if let Some((to, message)) = pick(&mut self.rng, &self.broker.past_down) {
+            let to = if self.rng.chance(300) { h } else { to };
+            let retained = self.rng.chance(200);
+            if self.hosts[to].link.agent_up {
+                self.receive(to, message, retained);
+            }
+        }
+        if let Some((from, message)) = pick(&mut self.rng, &self.broker.past_up) {
+            let conn = self.boss.conn;
+            self.at_boss(conn, from, Box::new(message), false);
+        }
     }
 
     pub(crate) fn connect(&mut self, h: Host, run: u64) {
@@ -264,7 +301,7 @@ impl World {
         host.link.agent_up = false;
         let run = host.run;
         let error = "the connection is gone".into();
-        self.to_core(h, run, Input::LinkDown { error });
+        self.tell_core(h, run, Input::LinkDown { error });
         let delay = self.between(100, 3_000);
         self.at(delay, Event::Connect(h, run));
     }

@@ -36,7 +36,10 @@ pub fn stops_on_lease_loss(work: &WorkName) -> bool {
 /// The names of the exclusive works.
 #[must_use]
 pub fn exclusive() -> Vec<WorkName> {
-    [STOP, KEEP].iter().filter_map(|n| WorkName::new(*n).ok()).collect()
+    [STOP, KEEP]
+        .iter()
+        .filter_map(|n| WorkName::new(*n).ok())
+        .collect()
 }
 
 fn spec(name: &str, sharing: Sharing, probe: Option<ProbeSpec>) -> Option<WorkSpec> {

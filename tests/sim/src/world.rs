@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use nodemedic_coordinator_core::{Input as BossInput, Request};
 use nodemedic_agent_core::{Input as AgentInput, UnitKey};
+use nodemedic_coordinator_core::{Input as BossInput, Request};
 use nodemedic_protocol::ids::NameError;
 use nodemedic_protocol::message::Message;
 use nodemedic_protocol::rng::Rng;
@@ -123,7 +123,9 @@ impl World {
     #[must_use]
     pub fn new(knobs: Knobs, keep_facts: bool) -> World {
         let mut rng = Rng::new(knobs.seed);
-        let hosts = (0..knobs.hosts).map(|n| HostState::new(n, &knobs, &mut rng)).collect();
+        let hosts = (0..knobs.hosts)
+            .map(|n| HostState::new(n, &knobs, &mut rng))
+            .collect();
         let boss = Boss::new(&knobs, &mut rng);
         let restarts = works::RESTARTS;
         // A window of the fastest clock is this long in true time, less the odd millisecond.
@@ -204,7 +206,7 @@ impl World {
             Event::Boot(host) => self.boot(host),
             Event::AgentStart(host, boot) => self.agent_start(host, boot),
             Event::AgentWake(host, run) => self.agent_wake(host, run),
-            Event::ToCore(host, run, input) => self.to_core(host, run, *input),
+            Event::ToCore(host, run, input) => self.tell_core(host, run, *input),
             Event::Sample(host, run) => self.sample(host, run),
             Event::Look(host, run, unit, watch) => self.look(host, run, unit, watch),
             Event::Probe(host, run, unit, watch) => self.probe(host, run, unit, watch),
@@ -226,7 +228,7 @@ impl World {
             Event::BossStart => self.boss_start(),
             Event::BossWake(run) => self.boss_wake(run),
             Event::BossConnect(run) => self.boss_connect(run),
-            Event::ToBoss(run, input) => self.to_boss(run, *input),
+            Event::ToBoss(run, input) => self.tell_boss(run, *input),
             Event::AtBoss(conn, host, message, retained) => {
                 self.at_boss(conn, host, message, retained);
             }

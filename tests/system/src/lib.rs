@@ -9,6 +9,7 @@ pub mod broker;
 pub mod certs;
 pub mod fleet;
 pub mod mqtt;
+pub mod nspawn;
 pub mod process;
 pub mod record;
 pub mod wait;

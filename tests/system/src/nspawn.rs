@@ -1,8 +1,8 @@
 //! A real systemd host: Debian booted by systemd-nspawn in namespaces and a cgroup of its own.
 //!
-//! Needs root, a cgroup2 hierarchy, and the packages systemd-container and mmdebstrap. The base root
-//! is made once (half a minute) and kept in `target/testbed`; each host writes to a layer in memory
-//! over it. A host never gets CAP_SYS_TIME: there is no namespace for the wall clock.
+//! Needs root, a cgroup2 hierarchy, and the packages systemd-container and mmdebstrap. The base
+//! root is made once (half a minute) and kept in `target/testbed`; each host writes to a layer in
+//! memory over it. A host never gets CAP_SYS_TIME: there is no namespace for the wall clock.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -226,6 +226,7 @@ impl Drop for Host {
         // The whole host at once, as if its plug was pulled.
         let _ = fs::write(self.cgroup.join("cgroup.kill"), "1");
         if let Some(mut nspawn) = self.nspawn.take() {
+            let _ = nspawn.kill();
             let _ = nspawn.wait();
         }
         for place in [self.root(), self.state.clone()] {
@@ -235,9 +236,17 @@ impl Drop for Host {
         }
         let _ = fs::remove_dir(&self.state);
         let name = self.cgroup.file_name().unwrap_or_default();
-        remove_cgroups(&self.cgroup);
         // On machines with both hierarchies systemd-nspawn makes its twin.
-        remove_cgroups(&Path::new("/sys/fs/cgroup/systemd").join(name));
+        let twin = Path::new("/sys/fs/cgroup/systemd").join(name);
+        // What was killed leaves its cgroup a moment later.
+        for _ in 0..1000 {
+            remove_cgroups(&self.cgroup);
+            remove_cgroups(&twin);
+            if !self.cgroup.exists() && !twin.exists() {
+                break;
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
     }
 }
 

@@ -81,23 +81,7 @@ fn traces(host: &Host) -> Vec<String> {
         .collect()
 }
 
-#[test]
-fn the_agents_package_heals_a_unit_and_leaves_nothing_behind() {
-    let host = Host::boot();
-    let before = traces(&host);
-    install(&host, &["nodemedic-agent", "nodemedic"]);
-    for unit in ["nodemedic-watchdog.service", "nodemedic-agent.service"] {
-        until_active(&host, unit);
-        assert_eq!(
-            host.run(&["systemctl", "is-enabled", unit]).trim(),
-            "enabled"
-        );
-    }
-    let seen = host.run(&["stat", "-c", "%U:%G", "/run/nodemedic/agent.sock"]);
-    assert_eq!(seen.trim(), "root:nodemedic");
-    let top = host.run(&["nodemedic", "top", "--once"]);
-    assert!(top.contains(host.run(&["hostname"]).trim()), "{top}");
-
+fn tell_of_a_unit(host: &Host) {
     host.write(
         "/etc/systemd/system/sample.service",
         "[Service]\nExecStart=/bin/sleep infinity\nRestart=no\n",
@@ -117,12 +101,14 @@ fn the_agents_package_heals_a_unit_and_leaves_nothing_behind() {
             Err(status)
         }
     });
+}
 
-    let old = property(&host, "sample.service", "MainPID");
+fn kill_and_see_it_run_again(host: &Host) {
+    let old = property(host, "sample.service", "MainPID");
     let began = Instant::now();
     host.run(&["kill", "-KILL", &old]);
     wait_for("the killed unit runs again", BOUND, || {
-        let pid = property(&host, "sample.service", "MainPID");
+        let pid = property(host, "sample.service", "MainPID");
         if pid != old && pid != "0" {
             Ok(())
         } else {
@@ -134,11 +120,13 @@ fn the_agents_package_heals_a_unit_and_leaves_nothing_behind() {
         began.elapsed()
     );
     assert_eq!(
-        property(&host, "sample.service", "NRestarts"),
+        property(host, "sample.service", "NRestarts"),
         "0",
         "not by systemd"
     );
+}
 
+fn refuse_a_bad_configuration(host: &Host) {
     host.write(
         "/etc/nodemedic/agent.d/bad.toml",
         "[service.sample2]\nuint = \"x.service\"\n",
@@ -153,9 +141,31 @@ fn the_agents_package_heals_a_unit_and_leaves_nothing_behind() {
         }
     });
     assert_eq!(
-        property(&host, "nodemedic-agent.service", "ActiveState"),
+        property(host, "nodemedic-agent.service", "ActiveState"),
         "active"
     );
+}
+
+#[test]
+fn the_agents_package_heals_a_unit_and_leaves_nothing_behind() {
+    let host = Host::boot();
+    let before = traces(&host);
+    install(&host, &["nodemedic-agent", "nodemedic"]);
+    for unit in ["nodemedic-watchdog.service", "nodemedic-agent.service"] {
+        until_active(&host, unit);
+        assert_eq!(
+            host.run(&["systemctl", "is-enabled", unit]).trim(),
+            "enabled"
+        );
+    }
+    let seen = host.run(&["stat", "-c", "%U:%G", "/run/nodemedic/agent.sock"]);
+    assert_eq!(seen.trim(), "root:nodemedic");
+    let top = host.run(&["nodemedic", "top", "--once"]);
+    assert!(top.contains(host.run(&["hostname"]).trim()), "{top}");
+
+    tell_of_a_unit(&host);
+    kill_and_see_it_run_again(&host);
+    refuse_a_bad_configuration(&host);
 
     let pid = property(&host, "sample.service", "MainPID");
     host.run(&["dpkg", "--remove", "nodemedic-agent", "nodemedic"]);

@@ -98,6 +98,37 @@ fn a_new_link_and_a_long_silence_send_again() {
 }
 
 #[test]
+fn the_coordinators_word_replaces_the_brokers() {
+    let mut o = outbox();
+    push(&mut o, 3, 6000);
+    o.link_up(Boottime(1000));
+    pump(&mut o, 1).unwrap();
+    stored(&mut o, 2, 3);
+    push(&mut o, 1, 6000);
+    assert_eq!(pump(&mut o, 3).map(|b| (b.0, b.1)), Some((4, 4)));
+}
+
+#[test]
+fn a_coordinator_that_lost_its_store_is_told_what_is_gone() {
+    let mut o = outbox();
+    push(&mut o, 5, 6000);
+    o.link_up(Boottime(1000));
+    pump(&mut o, 1).unwrap();
+    stored(&mut o, 2, 5);
+    push(&mut o, 2, 6000);
+    assert_eq!(pump(&mut o, 3).map(|b| (b.0, b.1)), Some((6, 7)));
+    stored(&mut o, 4, 0);
+    assert_eq!(pump(&mut o, 10), None, "an ack may only be late");
+    assert_eq!(pump(&mut o, 18).map(|b| (b.0, b.1)), Some((5, 7)));
+    let EventKind::Dropped { first, last } = o.events[0].kind else {
+        panic!("{:?}", o.events[0]);
+    };
+    assert_eq!((first, last), (Seq(1), Seq(5)));
+    stored(&mut o, 19, 7);
+    assert_eq!((o.waiting(), o.resend_at()), (0, None));
+}
+
+#[test]
 fn the_word_for_another_stream_or_for_the_future_frees_nothing() {
     let mut o = outbox();
     push(&mut o, 3, 6000);

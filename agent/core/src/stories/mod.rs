@@ -1,6 +1,8 @@
 //! Stories on virtual time: a small world that does what the agent asks, dies when told to, and is
 //! watched by checks that run at every step.
 
+mod checks;
+mod given;
 mod ladder;
 mod lease;
 mod properties;
@@ -27,12 +29,14 @@ use nodemedic_protocol::{
     ServiceName, SessionId, StreamId, WallTime, WorkName,
 };
 
-use crate::config::{RestartPolicy, Service, WhenSpent};
+use crate::config::RestartPolicy;
 use crate::effect::{Act, Watch};
 use crate::{
     Agent, Config, DownCause, Effect, Facts, Input, LeaseMemory, Memory, Promise, Seen, Spooled,
     ToNode, UnitKey, Verdict,
 };
+
+use given::{command, config, exclusive, http, run, service, work};
 
 /// How long an action takes in this world.
 const ACT_TAKES: Millis = Millis(20);
@@ -107,76 +111,6 @@ enum Pending {
     Input(Box<Input>),
     Look(UnitKey),
     Done(Act),
-}
-
-pub(super) fn service(name: &str) -> UnitKey {
-    UnitKey::Service(ServiceName::new(name).unwrap())
-}
-
-pub(super) fn work(name: &str) -> UnitKey {
-    UnitKey::Work(WorkName::new(name).unwrap())
-}
-
-pub(super) fn command(program: &str) -> Run {
-    Run::Command {
-        start: vec![program.to_string()],
-        stop: Vec::new(),
-        environment: BTreeMap::new(),
-    }
-}
-
-pub(super) fn http() -> ProbeSpec {
-    ProbeSpec {
-        check: Check::Http {
-            url: "http://127.0.0.1/".to_string(),
-        },
-        interval: Millis::from_secs(1),
-        timeout: Millis::from_secs(1),
-        fail_for: Millis::from_secs(5),
-    }
-}
-
-pub(super) fn config() -> Config {
-    let mut config = Config::of_node(NodeId::new("node-1").unwrap());
-    config.allow_command = true;
-    config.services.insert(
-        ServiceName::new("web").unwrap(),
-        Service {
-            run: command("/usr/bin/web"),
-            probe: None,
-            restart: RestartPolicy::default(),
-            when_spent: WhenSpent::FenceAndDrain,
-            start_grace: Millis::from_secs(10),
-            stop_grace: Millis::from_secs(5),
-        },
-    );
-    config
-}
-
-pub(super) fn spec(name: &str, sharing: Sharing) -> WorkSpec {
-    WorkSpec {
-        name: WorkName::new(name).unwrap(),
-        sharing,
-        run: command("/usr/bin/work"),
-        probe: None,
-        priority: 0,
-        needs: Capacity::default(),
-        node_labels: BTreeMap::new(),
-        start_grace: Millis::from_secs(10),
-        stop_grace: Millis::from_secs(5),
-    }
-}
-
-pub(super) fn exclusive(on_lease_loss: OnLeaseLoss) -> Sharing {
-    Sharing::Exclusive { on_lease_loss }
-}
-
-pub(super) fn run(name: &str, sharing: Sharing, generation: u64) -> Assigned {
-    Assigned {
-        spec: spec(name, sharing),
-        generation: Generation(generation),
-        desired: Desired::Run,
-    }
 }
 
 impl World {
@@ -609,64 +543,6 @@ impl World {
 
     pub(super) fn told(&self, matches: impl Fn(&EventKind) -> bool) -> usize {
         self.events.iter().filter(|e| matches(&e.kind)).count()
-    }
-
-    /// The properties that hold at every moment.
-    pub(super) fn check(&self) {
-        self.check_budgets();
-        self.check_leases();
-    }
-
-    /// Never more restarts in a window than the budget, whatever happened to agent and host.
-    fn check_budgets(&self) {
-        for (key, thing) in &self.things {
-            let _ = thing;
-            let policy = match key {
-                UnitKey::Service(name) => match self.config.services.get(name) {
-                    Some(service) => service.restart,
-                    None => continue,
-                },
-                UnitKey::Work(_) => self.config.work_restart,
-            };
-            let restarts: Vec<Millis> = self
-                .acts
-                .iter()
-                .filter(|(_, a)| a.unit == *key && a.verb == Verb::Restart)
-                .map(|(at, _)| *at)
-                .collect();
-            for (i, first) in restarts.iter().enumerate() {
-                let within = restarts[i..]
-                    .iter()
-                    .filter(|at| **at - *first < policy.window)
-                    .count();
-                assert!(
-                    within <= policy.max as usize,
-                    "{within} restarts of {key} within {}: {restarts:?}",
-                    policy.window
-                );
-            }
-        }
-    }
-
-    /// Never an exclusive work that runs beyond what the coordinator reckons with, unless nobody
-    /// can stop it, which is the watchdog's case.
-    fn check_leases(&self) {
-        for (key, thing) in &self.things {
-            let (UnitKey::Work(name), Some(Some(generation)), false) =
-                (key, thing.runs, thing.stuck)
-            else {
-                continue;
-            };
-            let of_this = (name.clone(), generation);
-            if let Some(reckoned) = self.reckoned.get(&of_this).filter(|r| r.stops) {
-                let over = reckoned.deadline + reckoned.grace;
-                assert!(
-                    self.now.boot <= over,
-                    "{key} runs under {generation} at {:?}, and should be over at {over:?}",
-                    self.now.boot
-                );
-            }
-        }
     }
 }
 

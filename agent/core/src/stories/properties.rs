@@ -199,7 +199,8 @@ proptest! {
         world.input(Input::LinkUp);
         world.sent.clear();
         world.assign(vec![run_of("db", 1000), run_of("shop", 1000)]);
-        let taken = world.sent.iter().any(|m| matches!(m, Message::Ack(a) if a.answer == Answer::Taken));
+        let taken = |m: &Message| matches!(m, Message::Ack(a) if a.answer == Answer::Taken);
+        let taken = world.sent.iter().any(taken);
         prop_assert!(taken);
         world.pass(Millis::from_secs(900));
         for key in [work("db"), work("shop")] {

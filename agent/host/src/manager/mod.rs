@@ -97,7 +97,11 @@ impl Units {
         let key = watch.unit.clone();
         let task = unit::Task {
             places: Places {
-                records: self.settings.state.join("command"),
+                records: self
+                    .settings
+                    .state
+                    .join("command")
+                    .join(self.settings.boot_id.as_str()),
                 logs: self.settings.state.join("log"),
                 works: self.settings.state.join("work"),
                 boot_id: self.settings.boot_id.clone(),

@@ -11,7 +11,7 @@ use rustix::process::{
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::sampler::processes::stat_of;
+use crate::sampler::pid_stat::stat_of;
 
 /// Where processes are named in this agent's own pid namespace. Not the configurable root of the
 /// samplers: a pid read elsewhere may be another process here.
@@ -105,7 +105,7 @@ impl Process {
 fn watchable(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     #[expect(
         unsafe_code,
-        reason = "tokio asks for the promise that the descriptor stays the same and open until it is \
+        reason = "tokio wants the promise that the descriptor stays the same and open until it is \
                   deregistered: an OwnedFd that is moved in and never taken out keeps it"
     )]
     // SAFETY: see the reason.

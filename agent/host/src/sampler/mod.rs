@@ -11,6 +11,7 @@ pub mod load;
 pub mod memory;
 pub mod mounts;
 pub mod nics;
+pub mod pid_stat;
 pub mod pressure;
 pub mod processes;
 pub mod rate;

@@ -1,6 +1,8 @@
 //! The exclusive work is broken for good on its node: it cannot start there any more. It must be
 //! fenced there, somebody must be paged, and it must answer from another node under a new grant.
 
+use std::path::Path;
+
 use nodemedic_edge::{clock, files};
 use nodemedic_protocol::api::AlertState;
 use nodemedic_protocol::{Millis, NodeId};
@@ -51,17 +53,21 @@ pub async fn play(stage: &mut Stage<'_>) -> Result<(), Unseen> {
         .timeline
         .measured("broken until it answers elsewhere", took, None);
 
-    let expected = format!("a page about ledger on node-{node}");
+    let expected = format!("a page that ledger is fenced on node-{node}");
     let page = stage
         .pager
         .until(PAGED_WITHIN, &expected, |page| {
-            page.at_us >= began_us
-                && page.alert.state == AlertState::Firing
-                && page
-                    .alert
+            let alert = &page.alert;
+            alert.state == AlertState::Firing
+                && alert
                     .work
                     .as_ref()
                     .is_some_and(|work| work.as_str() == LEDGER)
+                && alert
+                    .node
+                    .as_ref()
+                    .is_some_and(|name| name.as_str() == format!("node-{node}"))
+                && alert.key.contains("fenced")
         })
         .await?;
     stage
@@ -72,14 +78,17 @@ pub async fn play(stage: &mut Stage<'_>) -> Result<(), Unseen> {
         .timeline
         .measured("broken until somebody is paged", paged, None);
 
-    // The fault is repaired, as somebody who was paged would do, and the node is given back.
-    std::fs::remove_file(&fault)
+    repair(stage, node, &fault).await
+}
+
+/// The fault is repaired, as somebody who was paged would do, and the node is given back.
+async fn repair(stage: &mut Stage<'_>, node: usize, fault: &Path) -> Result<(), Unseen> {
+    std::fs::remove_file(fault)
         .map_err(|error| Unseen::new("the fault can be repaired", error.to_string()))?;
     let name = NodeId::new(format!("node-{node}"))
         .map_err(|error| Unseen::new("a node name", error.to_string()))?;
     stage.fleet.ask(move |client| client.undrain(&name)).await?;
-    stage.timeline.note(&format!(
-        "repaired node-{node} and said so: nodemedic undrain node-{node}"
-    ));
+    let text = format!("repaired node-{node} and said so: nodemedic undrain node-{node}");
+    stage.timeline.note(&text);
     Ok(())
 }

@@ -68,7 +68,7 @@ pub async fn play(stage: &mut Stage<'_>) -> Result<(), Unseen> {
         .measured("drain until the node is empty", took, None);
     let fewest = stretch.fewest.unwrap_or(0);
     stage.timeline.counted(
-        "fewest replicas that answered, in each of the rounds of questions",
+        "fewest replicas that answered in any round",
         format!("{fewest} of {wanted}"),
         Some(format!(
             "{} rounds, at most {} apart",

@@ -23,21 +23,21 @@ pub async fn play(stage: &mut Stage<'_>) -> Result<(), Unseen> {
         ));
     }
     stage.timeline.counted(
-        "instances of ledger, by its own records, never two at once",
+        "instances by their records, never two at once",
         proved.instances.to_string(),
         Some(format!("{} moves, generations rising", proved.moves)),
     );
     if let Some(closest) = proved.closest {
         let us = closest.0.saturating_mul(1000);
         stage.timeline.counted(
-            "shortest time between the last sign of one and the start of the next",
+            "closest: last sign of one to start of the next",
             micros(us),
             None,
         );
     }
     let answered = stage.watch.ledger_never_twice()?;
     stage.timeline.counted(
-        "instances of ledger that answered, never two at once",
+        "instances by their answers, never two at once",
         answered.to_string(),
         None,
     );

@@ -59,6 +59,8 @@ pub struct PlanNode {
 pub enum NoNewWork {
     /// It is not Alive.
     Liveness(Liveness),
+    /// The coordinator has just begun and still listens who is there.
+    Gathering,
     /// It has not yet said what it offers.
     Undescribed,
     /// A person closed it.

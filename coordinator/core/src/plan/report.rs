@@ -147,6 +147,9 @@ impl fmt::Display for NodeRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NodeRefusal::Closed(NoNewWork::Liveness(liveness)) => write!(f, "is {liveness}"),
+            NodeRefusal::Closed(NoNewWork::Gathering) => {
+                f.write_str("waits until the whole fleet had time to speak")
+            }
             NodeRefusal::Closed(NoNewWork::Undescribed) => {
                 f.write_str("has not yet said what it offers")
             }

@@ -48,7 +48,10 @@ impl Checker for Budget {
             } => {
                 let used = self.restarts.entry((*host, unit.clone())).or_default();
                 used.push_back(at);
-                while used.front().is_some_and(|t| at - t >= self.limits.window_ms) {
+                while used
+                    .front()
+                    .is_some_and(|t| at - t >= self.limits.window_ms)
+                {
                     used.pop_front();
                 }
                 let many = used.len();

@@ -25,7 +25,13 @@ pub struct Journal {
 
 fn identity(host: Host, event: &Event) -> Identity {
     let kind = format!("{:?}", event.kind);
-    (host, event.boot_id.to_string(), event.at.0, event.seq.0, kind)
+    (
+        host,
+        event.boot_id.to_string(),
+        event.at.0,
+        event.seq.0,
+        kind,
+    )
 }
 
 impl Checker for Journal {
@@ -37,7 +43,10 @@ impl Checker for Journal {
         match fact {
             Fact::Spooled { host, event, .. } => {
                 if let EventKind::Dropped { first, last } = event.kind {
-                    self.dropped.entry(*host).or_default().push((first.0, last.0));
+                    self.dropped
+                        .entry(*host)
+                        .or_default()
+                        .push((first.0, last.0));
                 }
                 self.spooled.insert(identity(*host, event));
                 None
@@ -70,7 +79,10 @@ impl Checker for Journal {
                     });
                     !self.stored.contains(*id) && !dropped
                 })?;
-                Some(format!("event {} of host-{} is lost: {}", lost.3, lost.0, lost.4))
+                Some(format!(
+                    "event {} of host-{} is lost: {}",
+                    lost.3, lost.0, lost.4
+                ))
             }
             _ => None,
         }

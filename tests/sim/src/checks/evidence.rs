@@ -12,8 +12,14 @@ use crate::fact::{Fact, Host, Sign};
 /// See the file.
 #[derive(Default)]
 pub struct UnknownAlone {
-    /// Whether the newest sign of health or illness was one of illness.
-    ill: BTreeMap<(Host, UnitKey), bool>,
+    ill: BTreeMap<(Host, UnitKey), Illness>,
+}
+
+/// What the newest signs of each sort said.
+#[derive(Clone, Copy, Default)]
+struct Illness {
+    down: bool,
+    fails: bool,
 }
 
 impl Checker for UnknownAlone {
@@ -24,12 +30,15 @@ impl Checker for UnknownAlone {
     fn see(&mut self, _at: True, fact: &Fact) -> Option<String> {
         match fact {
             Fact::Shown { host, unit, sign } => {
-                let key = (*host, unit.clone());
+                let ill = self.ill.entry((*host, unit.clone())).or_default();
                 match sign {
-                    Sign::Well => self.ill.insert(key, false),
-                    Sign::Ill => self.ill.insert(key, true),
-                    Sign::Nothing => None,
-                };
+                    Sign::Well => *ill = Illness::default(),
+                    Sign::Runs => ill.down = false,
+                    Sign::Down => ill.down = true,
+                    Sign::Passes => ill.fails = false,
+                    Sign::Fails => ill.fails = true,
+                    Sign::Nothing => {}
+                }
                 None
             }
             Fact::Acted {
@@ -37,8 +46,9 @@ impl Checker for UnknownAlone {
                 unit,
                 verb: verb @ (Verb::Restart | Verb::Fence),
             } => {
-                let ill = self.ill.get(&(*host, unit.clone()));
-                (ill != Some(&true)).then(|| {
+                let ill = self.ill.get(&(*host, unit.clone())).copied();
+                let ill = ill.unwrap_or_default();
+                (!ill.down && !ill.fails).then(|| {
                     format!("{verb} of {unit} on host-{host} without a sign that it is ill")
                 })
             }

@@ -105,7 +105,10 @@ impl EndedIsEnded {
             .running
             .iter()
             .find(|(w, g, _)| w == work && *g == generation)?;
-        Some(format!("{work} {generation} is called ended and runs on host-{}", alive.2))
+        Some(format!(
+            "{work} {generation} is called ended and runs on host-{}",
+            alive.2
+        ))
     }
 }
 

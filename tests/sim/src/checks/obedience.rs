@@ -1,12 +1,12 @@
 //! Losing the coordinator or the broker stops nothing, except exclusive work whose owner chose it:
 //! whatever else is stopped was named in an assignment that reached the host.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nodemedic_agent_core::UnitKey;
 use nodemedic_protocol::event::Verb;
 use nodemedic_protocol::work::Desired;
-use nodemedic_protocol::{Generation, WorkName};
+use nodemedic_protocol::{Generation, Revision, WorkName};
 
 use super::Checker;
 use crate::clock::True;
@@ -17,7 +17,41 @@ use crate::works::stops_on_lease_loss;
 #[derive(Default)]
 pub struct NoStopWithoutWord {
     running: BTreeSet<(Host, WorkName, Generation)>,
-    may_stop: BTreeSet<(Host, WorkName)>,
+    newest: BTreeMap<Host, Revision>,
+    /// What an assignment ever told a host to run.
+    wanted: BTreeSet<(Host, WorkName, Generation)>,
+    /// What a newer one took back.
+    unwanted: BTreeSet<(Host, WorkName, Generation)>,
+}
+
+impl NoStopWithoutWord {
+    fn told(&mut self, host: Host, works: &[(WorkName, Generation, Desired)]) {
+        let run = |work: &WorkName, generation: Generation| {
+            let mut works = works.iter();
+            works.any(|(w, g, d)| w == work && *g == generation && *d == Desired::Run)
+        };
+        for grant in &self.wanted {
+            if grant.0 == host && !run(&grant.1, grant.2) {
+                self.unwanted.insert(grant.clone());
+            }
+        }
+        for (work, generation, desired) in works {
+            let grant = (host, work.clone(), *generation);
+            if *desired == Desired::Run {
+                self.wanted.insert(grant);
+            } else {
+                self.unwanted.insert(grant);
+            }
+        }
+    }
+
+    fn stopped(&self, host: Host, work: &WorkName) -> Option<String> {
+        let of_work = |grant: &&(Host, WorkName, Generation)| grant.0 == host && grant.1 == *work;
+        let running: Vec<_> = self.running.iter().filter(of_work).collect();
+        let told = running.iter().any(|grant| self.unwanted.contains(*grant));
+        (!running.is_empty() && !told && !stops_on_lease_loss(work))
+            .then(|| format!("{work} on host-{host} is stopped and nobody said so"))
+    }
 }
 
 impl Checker for NoStopWithoutWord {
@@ -27,15 +61,15 @@ impl Checker for NoStopWithoutWord {
 
     fn see(&mut self, _at: True, fact: &Fact) -> Option<String> {
         match fact {
-            Fact::Told { host, works } => {
-                let runs = self.running.iter().filter(|(h, ..)| h == host);
-                for (_, work, generation) in runs {
-                    let stays = works.iter().any(|(name, granted, desired)| {
-                        name == work && granted == generation && *desired == Desired::Run
-                    });
-                    if !stays {
-                        self.may_stop.insert((*host, work.clone()));
-                    }
+            Fact::Told {
+                host,
+                revision,
+                works,
+            } => {
+                let newest = self.newest.entry(*host).or_default();
+                if *revision >= *newest {
+                    *newest = *revision;
+                    self.told(*host, works);
                 }
                 None
             }
@@ -54,21 +88,13 @@ impl Checker for NoStopWithoutWord {
                 ..
             } => {
                 self.running.remove(&(*host, work.clone(), *generation));
-                if !self.running.iter().any(|(h, w, _)| h == host && w == work) {
-                    self.may_stop.remove(&(*host, work.clone()));
-                }
                 None
             }
             Fact::Acted {
                 host,
                 unit: UnitKey::Work(work),
                 verb: Verb::Stop,
-            } => {
-                let runs = self.running.iter().any(|(h, w, _)| h == host && w == work);
-                let told = self.may_stop.contains(&(*host, work.clone()));
-                (runs && !told && !stops_on_lease_loss(work))
-                    .then(|| format!("{work} on host-{host} is stopped and nobody said so"))
-            }
+            } => self.stopped(*host, work),
             _ => None,
         }
     }

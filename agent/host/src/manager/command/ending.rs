@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::blocking;
 use super::spawn::MARK;
 use crate::manager::process::{PROC, Process};
-use crate::sampler::processes::{of_session, pids, stat_of};
+use crate::sampler::pid_stat::{of_session, pids, stat_of};
 
 /// How long what was sent SIGKILL may take to go. The kernel ends it at once, unless it hangs in
 /// a system call that cannot be interrupted; then nobody can end it.

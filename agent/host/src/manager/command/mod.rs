@@ -32,7 +32,7 @@ const STOP_OUTPUT_MAX_BYTES: usize = 4096;
 /// Where a command unit keeps its things, and what every unit is told.
 #[derive(Clone, Debug)]
 pub struct Places {
-    /// Records of what was started, durable over restarts of the agent.
+    /// Records of what was started on this boot: a directory of its own, beside those of others.
     pub records: PathBuf,
     /// Logs of the units.
     pub logs: PathBuf,
@@ -328,7 +328,11 @@ impl CommandUnit {
                 "the stop command failed; what is left is killed"
             ),
             Err(error) => {
-                tracing::warn!(unit = %self.unit, %error, "the stop command failed; what is left is killed");
+                tracing::warn!(
+                    unit = %self.unit,
+                    %error,
+                    "the stop command failed; what is left is killed"
+                );
             }
         }
         nodemedic_edge::clock::boottime().since(began)

@@ -2,8 +2,13 @@
 //!
 //! A record is written before the program starts and completed after. The new process itself writes
 //! its number in between, so an agent that is killed at any point leaves nothing unknown behind.
-//! Records of another boot mean nothing: no process survives one.
+//! Records of another boot mean nothing: no process survives one. So they lie in a directory of
+//! their boot, and need not survive a crash of the host: writing one waits for no disk, and a
+//! restart is that much quicker.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use nodemedic_agent_core::UnitKey;
@@ -61,11 +66,19 @@ impl Record {
         Ok(Some(record))
     }
 
-    /// Writes it durably.
+    /// Writes it so that the end of the agent at any moment leaves the old one or the new one.
     pub fn save(&self, unit: &UnitKey, places: &Places) -> Result<(), String> {
         let bytes = serde_json::to_vec(self).map_err(|e| e.to_string())?;
-        files::write_atomic(&path(unit, places, "json"), &bytes, RECORD_MODE)
-            .map_err(|e| e.to_string())
+        let path = path(unit, places, "json");
+        let temporary = path.with_extension("json.new");
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        options
+            .mode(RECORD_MODE)
+            .open(&temporary)
+            .and_then(|mut file| file.write_all(&bytes))
+            .and_then(|()| std::fs::rename(&temporary, &path))
+            .map_err(|error| format!("cannot write {}: {error}", path.display()))
     }
 
     /// Removes it: nothing of this start runs any more.

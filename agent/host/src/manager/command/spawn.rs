@@ -15,7 +15,7 @@ use nodemedic_protocol::Generation;
 use super::record::{Record, file_stem, pid_path};
 use super::{Command, Places, Started, log_file};
 use crate::manager::process::PROC;
-use crate::sampler::processes::stat_of;
+use crate::sampler::pid_stat::stat_of;
 
 /// In the environment of every process of one start.
 pub const MARK: &str = "NODEMEDIC_RUN";
@@ -142,18 +142,37 @@ fn prepare_directories(
 ) -> Result<(), String> {
     let ensure =
         |path: &Path| files::ensure_dir(path, DIRECTORY_MODE).map_err(|error| error.to_string());
+    if !places.records.is_dir() {
+        forget_other_boots(places);
+    }
     ensure(&places.records)?;
     ensure(&places.logs)?;
     if let Some(directory) = work_directory(unit, places) {
         ensure(&places.works)?;
         ensure(&directory)?;
         if let Some(generation) = generation {
-            let text = format!("{generation}\n");
-            files::write_atomic(&directory.join("generation"), text.as_bytes(), 0o644)
-                .map_err(|error| error.to_string())?;
+            let (path, text) = (directory.join("generation"), format!("{generation}\n"));
+            // Waits for the disk, so only when it says something new.
+            if !std::fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
+                files::write_atomic(&path, text.as_bytes(), 0o644)
+                    .map_err(|error| error.to_string())?;
+            }
         }
     }
     Ok(())
+}
+
+/// The first start of a boot: what earlier boots recorded is of no use. What cannot be removed does
+/// no harm.
+fn forget_other_boots(places: &Places) {
+    let Some(all) = places.records.parent() else {
+        return;
+    };
+    for entry in std::fs::read_dir(all).into_iter().flatten().flatten() {
+        if let Err(error) = std::fs::remove_dir_all(entry.path()) {
+            tracing::warn!(path = %entry.path().display(), %error, "cannot remove an old record");
+        }
+    }
 }
 
 fn create(path: &Path) -> Result<File, String> {

@@ -111,6 +111,9 @@ impl Bus {
         }
         // LoadUnit gives the path also of a unit that is not loaded, or does not exist.
         let path = manager.load_unit(unit.to_owned()).await.map_err(text)?;
+        // systemd forgets a unit that ended well and is referred to by nobody, and with it how it
+        // ended. Refused where there is no such unit; then there is nothing to forget.
+        let _no_such_unit = manager.ref_unit(unit.to_owned()).await;
         let properties = PropertiesProxy::builder(&connection)
             .destination("org.freedesktop.systemd1")
             .path(path)

@@ -36,6 +36,8 @@ pub struct Hints {
     pub first_look: bool,
     /// We stopped it.
     pub stopped_by_us: bool,
+    /// It is work of the fleet: nobody but us starts it.
+    pub is_work: bool,
     /// The grant kept beside it.
     pub generation: Option<Generation>,
 }
@@ -50,11 +52,14 @@ pub fn view(unit: &str, properties: &Properties, hints: Hints) -> Seen {
     };
     match properties.active_state.as_str() {
         "active" | "reloading" | "refreshing" => running,
-        // systemd's own Restart= is at it: for now nothing runs.
-        "activating" if properties.sub_state.starts_with("auto-restart") => Seen::NotRunning {
-            cause: ended(properties),
+        // systemd's own Restart= is at it, and is not interfered with.
+        "activating" if properties.sub_state.starts_with("auto-restart") => Seen::Unknown {
+            why: format!("{unit} {}: systemd restarts it itself", ended(properties)),
         },
         "activating" if pid.is_some() => running,
+        "inactive" | "failed" if hints.stopped_by_us => Seen::NotRunning {
+            cause: DownCause::NotStarted,
+        },
         "failed" => Seen::NotRunning {
             cause: ended(properties),
         },
@@ -77,8 +82,13 @@ fn inactive(unit: &str, properties: &Properties, hints: Hints) -> DownCause {
         }
         _ => {}
     }
-    if properties.inactive_since_us == 0 || hints.stopped_by_us {
-        return DownCause::NotStarted;
+    if properties.inactive_since_us == 0 {
+        // What the administrator did not start is not ours to start.
+        return if hints.is_work {
+            DownCause::NotStarted
+        } else {
+            DownCause::StoppedByOther
+        };
     }
     // An end without failure: asked for by a job, or by itself. Of one that nobody saw the kinder
     // reading is taken: an administrator's stop is respected.
@@ -158,7 +168,7 @@ mod tests {
             result: "exit-code".into(),
             exec_main_code: 1,
             exec_main_status: 3,
-            ..unit("activating", "auto-restart")
+            ..unit("failed", "failed")
         };
         assert_eq!(cause(&exited, none), DownCause::Exited(3));
         let done = Properties {
@@ -185,7 +195,12 @@ mod tests {
             inactive_since_us: 0,
             ..unit("inactive", "dead")
         };
-        assert_eq!(cause(&never, Hints::default()), DownCause::NotStarted);
+        assert_eq!(cause(&never, Hints::default()), DownCause::StoppedByOther);
+        let work = Hints {
+            is_work: true,
+            ..Hints::default()
+        };
+        assert_eq!(cause(&never, work), DownCause::NotStarted);
         let masked = Properties {
             load_state: "masked".into(),
             ..never.clone()
@@ -217,6 +232,17 @@ mod tests {
             Seen::Unknown {
                 why: "x.service is deactivating (stop-sigterm)".into()
             }
+        );
+        let restarting = Properties {
+            result: "signal".into(),
+            exec_main_code: 2,
+            exec_main_status: 9,
+            ..unit("activating", "auto-restart")
+        };
+        let why = "x.service killed by signal 9: systemd restarts it itself".into();
+        assert_eq!(
+            view("x.service", &restarting, Hints::default()),
+            Seen::Unknown { why }
         );
     }
 }

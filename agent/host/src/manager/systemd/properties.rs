@@ -1,0 +1,50 @@
+//! Reads a unit's properties: two calls, whatever the number of properties.
+
+use zbus_systemd::zbus;
+
+use super::bus::Attached;
+use super::state::Properties;
+
+/// Reads what matters.
+///
+/// # Errors
+/// When the bus or systemd does not answer, or a property that every unit has is missing.
+pub async fn read(attached: &Attached) -> Result<Properties, String> {
+    let mut found = Properties::default();
+    let interface = |name: &'static str| zbus::names::InterfaceName::from_static_str(name);
+    let unit = interface("org.freedesktop.systemd1.Unit").map_err(|e| e.to_string())?;
+    let all = attached
+        .properties
+        .get_all(unit)
+        .await
+        .map_err(|e| e.to_string())?;
+    let text = |name: &str| -> Result<String, String> {
+        let value = all.get(name).ok_or_else(|| format!("no property {name}"))?;
+        <&str>::try_from(&**value)
+            .map(str::to_owned)
+            .map_err(|e| e.to_string())
+    };
+    found.load_state = text("LoadState")?;
+    found.active_state = text("ActiveState")?;
+    found.sub_state = text("SubState")?;
+    found.inactive_since_us = all
+        .get("InactiveEnterTimestampMonotonic")
+        .and_then(|value| u64::try_from(&**value).ok())
+        .unwrap_or(0);
+    // Only services have these; targets, sockets and the like end without a process.
+    let service = interface("org.freedesktop.systemd1.Service").map_err(|e| e.to_string())?;
+    found.result = "success".to_owned();
+    if let Ok(all) = attached.properties.get_all(service).await {
+        let number = |name: &str| all.get(name).and_then(|v| i32::try_from(&**v).ok());
+        let text = |name: &str| all.get(name).and_then(|v| <&str>::try_from(&**v).ok());
+        found.main_pid = all
+            .get("MainPID")
+            .and_then(|value| u32::try_from(&**value).ok())
+            .unwrap_or(0);
+        found.exec_main_code = number("ExecMainCode").unwrap_or(0);
+        found.exec_main_status = number("ExecMainStatus").unwrap_or(0);
+        found.result = text("Result").unwrap_or("success").to_owned();
+        found.control_group = text("ControlGroup").unwrap_or_default().to_owned();
+    }
+    Ok(found)
+}
