@@ -10,8 +10,8 @@ use tracing_subscriber::{EnvFilter, Registry};
 /// like `info,nodemedic_edge=debug`.
 pub const LEVEL_VARIABLE: &str = "NODEMEDIC_LOG";
 
-/// What is logged when nothing is asked for. The broker library speaks of its own defaults, which we
-/// replace, so its lines below a warning would only mislead.
+/// What is logged when nothing is asked for. The broker library speaks of its own defaults, which
+/// we replace, so its lines below a warning would only mislead.
 const DEFAULT_LEVEL: &str = "info,mqtt5=warn,mqtt5_protocol=warn";
 
 /// Starts logging for the program `name`. A second call does nothing.

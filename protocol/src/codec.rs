@@ -53,7 +53,8 @@ impl fmt::Display for DecodeError {
             }
             DecodeError::Version { found } => write!(
                 f,
-                "message of version {found}, this program reads version {VERSION}: upgrade the older side"
+                "message of version {found}, this program reads version {VERSION}: \
+                 upgrade the older side"
             ),
             DecodeError::Malformed { error } => write!(f, "malformed message: {error}"),
         }

@@ -27,8 +27,8 @@ pub struct Event {
     pub kind: EventKind,
 }
 
-/// Kinds of events. A reader refuses a batch with a kind that it does not know, and the writer keeps it
-/// until a newer reader stores it: so coordinators are upgraded before agents.
+/// Kinds of events. A reader refuses a batch with a kind that it does not know, and the writer
+/// keeps it until a newer reader stores it: so coordinators are upgraded before agents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {

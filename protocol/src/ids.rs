@@ -53,7 +53,11 @@ macro_rules! name {
             /// When the text is empty, too long, or has a character outside `a-z A-Z 0-9 . _ -`.
             pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
                 let value = text.into();
-                if name_is_valid(&value) { Ok(Self(value)) } else { Err(NameError { what: $what, value }) }
+                if name_is_valid(&value) {
+                    Ok(Self(value))
+                } else {
+                    Err(NameError { what: $what, value })
+                }
             }
 
             /// The text of the name.
@@ -128,7 +132,10 @@ name!(
 macro_rules! number {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize,
+            Deserialize,
+        )]
         #[serde(transparent)]
         pub struct $type(pub u64);
 

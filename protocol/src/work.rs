@@ -121,7 +121,8 @@ pub struct ProbeSpec {
     pub fail_for: Millis,
 }
 
-/// One question to a service. Texts here and in [`Run::Command`] may hold `{node}`, the node's name, and
+/// One question to a service. Texts here and in [`Run::Command`] may hold `{node}`, the node's
+/// name, and
 /// `{vars.KEY}`, a value of the host's own configuration; the agent refuses what it cannot replace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

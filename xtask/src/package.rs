@@ -141,7 +141,7 @@ fn compile(profile: &str) -> Result<PathBuf> {
     let mut arguments = vec!["build", "--profile", profile];
     if profile == "dev" {
         // As every other command builds it, so that nothing is built twice.
-        arguments.extend(["--workspace", "--bins"]);
+        arguments.extend(["--workspace", "--all-targets"]);
     } else {
         // Only what is shipped, with only the features that it asks for.
         for package in PACKAGES.iter().flat_map(|package| package.cargo) {

@@ -55,6 +55,11 @@ pub const TEST: &[Need] = &[
         "/usr/bin/mmdebstrap",
         "makes the root of those hosts",
     ),
+    need(
+        "chrony",
+        "/usr/sbin/chronyd",
+        "the clock daemon that its plugin asks",
+    ),
     need("zstd", "/usr/bin/zstd", "keeps that root between runs"),
     need("iproute2", "/usr/sbin/ip", "networks between those hosts"),
     need("nftables", "/usr/sbin/nft", "partitions those networks"),

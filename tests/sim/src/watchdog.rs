@@ -1,5 +1,5 @@
-//! The watchdog of a host, a process of its own: it holds the host to its promises when the agent is
-//! dead or frozen.
+//! The watchdog of a host, a process of its own: it holds the host to its promises when the agent
+//! is dead or frozen.
 
 use nodemedic_agent_core::{DownCause, Promise, UnitKey};
 use nodemedic_protocol::work::Enforcement;

@@ -8,14 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use nodemedic_protocol::api::{EventsPage, JournalEntry, Liveness, NodeView, WorkView};
 use nodemedic_protocol::local::{LocalRequest, LocalResponse};
 
 use crate::api::{Api, ask_agent, http_get};
 use crate::binary;
 use crate::certs::Authority;
+use crate::config::{agent_broker, coordinator_broker};
 use crate::process::{Process, kill_all_under};
 use crate::wait::wait_for;
 
@@ -90,44 +89,6 @@ fn write(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap_or_else(|e| panic!("write {}: {e}", path.display()));
 }
 
-/// The broker's port, and the `[broker]` section of the coordinator.
-fn coordinator_broker(carrier: &Carrier) -> (u16, String) {
-    match carrier {
-        Carrier::Embedded => {
-            let port = free_port();
-            (port, format!("listen = \"127.0.0.1:{port}\""))
-        }
-        Carrier::EmbeddedTls(authority) => {
-            let port = free_port();
-            let (certificate, key) = authority.issue("coordinator");
-            let text = format!(
-                "listen = \"127.0.0.1:{port}\"\nca = \"{}\"\ncertificate = \"{}\"\nkey = \"{}\"",
-                authority.ca.display(),
-                certificate.display(),
-                key.display()
-            );
-            (port, text)
-        }
-        Carrier::External(port) => (*port, format!("url = \"mqtt://127.0.0.1:{port}\"")),
-    }
-}
-
-/// The `[broker]` section of one agent.
-fn agent_broker(carrier: &Carrier, port: u16, node: &str) -> String {
-    match carrier {
-        Carrier::Embedded | Carrier::External(_) => format!("url = \"mqtt://127.0.0.1:{port}\""),
-        Carrier::EmbeddedTls(authority) => {
-            let (certificate, key) = authority.issue(node);
-            format!(
-                "url = \"mqtts://localhost:{port}\"\nca = \"{}\"\ncertificate = \"{}\"\nkey = \"{}\"",
-                authority.ca.display(),
-                certificate.display(),
-                key.display()
-            )
-        }
-    }
-}
-
 impl Fleet {
     /// Writes the configurations and starts everything; returns when every node is alive.
     ///
@@ -179,7 +140,8 @@ impl Fleet {
         let dir = self.node_dir(name);
         let text = format!(
             "node = \"{name}\"\nsite = \"test\"\n[vars]\nledger_port = \"{}\"\nweb_port = \"{}\"\n\
-             dir = \"{}\"\nshared = \"{}\"\n[broker]\n{broker}\n[paths]\nstate = \"{}\"\nrun = \"{}\"\n\
+             dir = \"{}\"\nshared = \"{}\"\n[broker]\n{broker}\n\
+             [paths]\nstate = \"{}\"\nrun = \"{}\"\n\
              [heartbeat]\ninterval = \"500ms\"\n[work]\nallow_command = true\n{more}",
             node.ledger_port,
             node.web_port,
@@ -401,41 +363,6 @@ impl Fleet {
             ))
         });
     }
-
-    /// TOML that declares the sample services: `ledger` exclusive, `web` on two nodes.
-    #[must_use]
-    pub fn sample_works() -> String {
-        let program = binary("nodemedic");
-        let command = |work: &str| {
-            format!(
-                "command = [\"{}\", \"sample\", \"--listen\", \"127.0.0.1:{{vars.{work}_port}}\", \
-                 \"--record\", \"{{vars.shared}}/{work}.record\", \
-                 \"--break-file\", \"{{vars.dir}}/{work}.break\"]\n\
-                 probe = {{ http = \"http://127.0.0.1:{{vars.{work}_port}}/\", \
-                 interval = \"500ms\", timeout = \"500ms\", fail_for = \"2s\" }}\n\
-                 start_grace = \"5s\"\nstop_grace = \"1s\"\n",
-                program.display()
-            )
-        };
-        format!(
-            "[work.ledger]\nexclusive = {{ on_lease_loss = \"stop\" }}\n{}\
-             [work.web]\nreplicas = 2\n{}",
-            command("ledger"),
-            command("web")
-        )
-    }
-}
-
-/// kill -9 of the process that gave an answer.
-///
-/// # Panics
-/// When it is gone already.
-pub fn kill9_answering(answer: &serde_json::Value) {
-    let pid = answer["pid"]
-        .as_i64()
-        .and_then(|pid| i32::try_from(pid).ok())
-        .expect("a pid");
-    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("the service runs");
 }
 
 impl Drop for Fleet {

@@ -7,6 +7,7 @@
 pub mod api;
 pub mod broker;
 pub mod certs;
+pub mod config;
 pub mod fleet;
 pub mod mqtt;
 pub mod nspawn;

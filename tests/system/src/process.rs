@@ -109,6 +109,18 @@ impl Drop for Process {
     }
 }
 
+/// kill -9 of the process that gave an answer.
+///
+/// # Panics
+/// When it is gone already.
+pub fn kill9_answering(answer: &serde_json::Value) {
+    let pid = answer["pid"]
+        .as_i64()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .expect("a pid");
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("the service runs");
+}
+
 /// Kills every process whose command line names a path under `dir`: works outlive agents by design,
 /// but not a test.
 pub fn kill_all_under(dir: &Path) {

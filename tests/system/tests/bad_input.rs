@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use nodemedic_protocol::topic::{Kind, Topic};
 use nodemedic_protocol::{NodeId, SiteId};
+use nodemedic_system_tests::config::sample_works;
 use nodemedic_system_tests::fleet::{Fleet, Plan, free_port};
 use nodemedic_system_tests::process::Process;
 use nodemedic_system_tests::wait::{stays, wait_for};
@@ -103,7 +104,7 @@ fn a_directory_that_cannot_be_written_is_said_with_the_remedy() {
 fn a_broken_reload_keeps_the_old_configuration_and_reports_itself() {
     let fleet = Fleet::start(&Plan {
         nodes: 1,
-        coordinator_toml: Fleet::sample_works(),
+        coordinator_toml: sample_works(),
         ..Plan::default()
     });
     wait_for("ledger answers", BOUND, || fleet.ask("node-1", "ledger"));

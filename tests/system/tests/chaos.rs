@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use nodemedic_protocol::rng::Rng;
-use nodemedic_system_tests::fleet::{Carrier, Fleet, Plan, kill9_answering};
+use nodemedic_system_tests::config::sample_works;
+use nodemedic_system_tests::fleet::{Carrier, Fleet, Plan};
+use nodemedic_system_tests::process::kill9_answering;
 use nodemedic_system_tests::record;
 use nodemedic_system_tests::wait::{stays, wait_for};
 
 fn start() -> Fleet {
     let fleet = Fleet::start(&Plan {
         carrier: Carrier::Embedded,
-        coordinator_toml: Fleet::sample_works(),
+        coordinator_toml: sample_works(),
         ..Plan::default()
     });
     fleet.wait_placed();

@@ -8,14 +8,16 @@ use nodemedic_protocol::api::{
 };
 use nodemedic_protocol::{Level, Millis};
 use nodemedic_system_tests::broker::Mosquitto;
-use nodemedic_system_tests::fleet::{Carrier, Fleet, Plan, free_port, kill9_answering};
+use nodemedic_system_tests::config::sample_works;
+use nodemedic_system_tests::fleet::{Carrier, Fleet, Plan, free_port};
+use nodemedic_system_tests::process::kill9_answering;
 use nodemedic_system_tests::record;
 use nodemedic_system_tests::wait::wait_for;
 
 fn plan(carrier: Carrier) -> Plan {
     Plan {
         carrier,
-        coordinator_toml: Fleet::sample_works(),
+        coordinator_toml: sample_works(),
         ..Plan::default()
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nodemedic_edge::mqtt::LinkEvent;
 use nodemedic_system_tests::certs::Authority;
+use nodemedic_system_tests::config::sample_works;
 use nodemedic_system_tests::fleet::{Carrier, Fleet, Plan, START_BOUND};
 use nodemedic_system_tests::mqtt::{Fate, connect_tls, publish_tls};
 use nodemedic_system_tests::wait::wait_for;
@@ -19,7 +20,7 @@ fn a_fleet_with_certificates_works_and_strangers_stay_out() {
     let fleet = Fleet::start(&Plan {
         nodes: 2,
         carrier: Carrier::EmbeddedTls(Box::new(authority)),
-        coordinator_toml: Fleet::sample_works(),
+        coordinator_toml: sample_works(),
         ..Plan::default()
     });
     wait_for("ledger answers on one node", START_BOUND, || {

@@ -1,0 +1,61 @@
+//! What people and programs ask of the coordinator, and how it answers.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Millis;
+use crate::work::WorkSpec;
+
+/// `PUT /api/v1/work`: declare or change works. Answers [`Accepted`] or [`ApiError`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutWork {
+    /// Each replaces the one of its name.
+    pub works: Vec<WorkSpec>,
+}
+
+/// `POST /api/v1/nodes/{node}/drain`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrainRequest {
+    /// Why; people will ask.
+    pub reason: String,
+    /// After so long what is left is stopped. Without one nothing is forced.
+    #[serde(default)]
+    pub deadline: Option<Millis>,
+}
+
+/// `POST /api/v1/nodes/{node}/cordon`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CordonRequest {
+    /// Why; people will ask.
+    pub reason: String,
+}
+
+/// `POST /api/v1/nodes/{node}/confirm-down`: a person's word that nothing runs on a node any more.
+/// It is recorded, and it frees exclusive work that waits for proof.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfirmDownRequest {
+    /// How the person knows.
+    pub reason: String,
+    /// Who says so.
+    pub by: String,
+}
+
+/// A request was taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// What will happen, one sentence.
+    pub message: String,
+}
+
+/// A request was not taken. With a status of 4xx (the asker's fault) or 5xx (ours).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiError {
+    /// What was wrong, and what to do.
+    pub error: String,
+}
