@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
+use nodemedic_protocol::Millis;
 use nodemedic_protocol::api::{
-    Accepted, AlertState, AlertView, DrainRequest, NodeView, Scheduling,
+    Accepted, AlertState, AlertView, DrainRequest, JournalEntry, JournalWhat, NodeView, Scheduling,
 };
-use nodemedic_protocol::{Level, Millis};
+use nodemedic_protocol::event::EventKind;
+use nodemedic_protocol::health::Reason;
 use nodemedic_system_tests::broker::Mosquitto;
 use nodemedic_system_tests::config::sample_works;
 use nodemedic_system_tests::fleet::{Carrier, Fleet, Plan, free_port};
@@ -73,14 +75,29 @@ fn a_broken_service_moves(fleet: &Fleet) {
             .then_some(())
             .ok_or_else(|| format!("{alerts:?}"))
     });
-    let view: NodeView = fleet
-        .api
-        .get(&format!("/api/v1/nodes/{node}"))
-        .expect("the node");
-    assert_ne!(
-        view.level,
-        Level::Healthy,
-        "a host with a fenced work is not healthy"
+    wait_for(
+        "the host reported the fence",
+        Duration::from_secs(10),
+        || {
+            let journal = fleet.journal()?;
+            let told = |entry: &JournalEntry| {
+                let raised = match &entry.what {
+                    JournalWhat::Node(event) => &event.kind,
+                    JournalWhat::Coordinator(_) => return false,
+                };
+                matches!(
+                    raised,
+                    EventKind::ConditionRaised {
+                        reason: Reason::Fenced,
+                        ..
+                    }
+                ) && entry.node.as_ref().is_some_and(|n| n.as_str() == node)
+            };
+            let found = journal.iter().any(told);
+            found
+                .then_some(())
+                .ok_or_else(|| "no such condition".to_owned())
+        },
     );
     std::fs::remove_file(fleet.node_dir(&node).join("ledger.break")).expect("break file");
 }

@@ -38,6 +38,8 @@ fn a_killed_service_is_restarted_in_the_same_moment() {
     let up = world.told(|e| matches!(e, EventKind::Up { after } if *after == ACT_TAKES));
     assert_eq!(up, 1);
     assert_eq!(world.told(|e| matches!(e, EventKind::Down { .. })), 1);
+    let raised = world.told(|e| matches!(e, EventKind::ConditionRaised { .. }));
+    assert_eq!(raised, 0, "nobody is called for what healed at once");
 }
 
 #[test]
@@ -49,6 +51,8 @@ fn a_service_broken_for_good_is_fenced_with_its_whole_budget_used() {
     world.pass(Millis::from_secs(120));
     let web = service("web");
     assert_eq!(world.count(&web, Verb::Restart), 5);
+    let down = |e: &EventKind| matches!(e, EventKind::ConditionRaised { reason, .. } if *reason == Reason::Down);
+    assert_eq!(world.told(down), 1, "once the first restart did not help");
     assert_eq!(world.verbs(&web).last(), Some(&Verb::Fence));
     assert_eq!(world.state(&web), "fenced");
     let status = world.agent.status(world.now);

@@ -149,8 +149,11 @@ impl Unit {
         let wait = backoff::delay(&self.plan.restart, self.failures, &mut ctx.tools.rng);
         self.failures = self.failures.saturating_add(1);
         if wait == Millis::ZERO {
+            // Healed within milliseconds, most times: an event in the journal, no condition, and
+            // so nobody is called.
             self.restart(ctx, cause);
         } else {
+            self.raise_down(ctx, &cause);
             self.enter(
                 now,
                 Stage::Backoff {
@@ -165,14 +168,18 @@ impl Unit {
         if self.down_since.is_some() {
             return;
         }
-        let component = self.key.component();
         self.down_since = Some(ctx.now().boot);
         ctx.out.event(
-            component.clone(),
+            self.key.component(),
             EventKind::Down {
                 cause: cause.to_string(),
             },
         );
+    }
+
+    /// The first restart did not help.
+    fn raise_down(&self, ctx: &mut Ctx<'_>, cause: &str) {
+        let component = self.key.component();
         let finding = Finding::plain(Severity::Warning, format!("{} is down: {cause}", self.key));
         ctx.book.raise(ctx.out, &component, &Reason::Down, finding);
     }
@@ -181,6 +188,7 @@ impl Unit {
     pub(super) fn restart(&mut self, ctx: &mut Ctx<'_>, cause: String) {
         let now = ctx.now();
         if !self.permit {
+            self.raise_down(ctx, &cause);
             self.enter(now.boot, Stage::Idle);
             return;
         }
