@@ -9,6 +9,7 @@ pub(crate) mod ladder;
 pub(crate) mod ledger;
 pub(crate) mod settle;
 pub(crate) mod stage;
+mod tell;
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;

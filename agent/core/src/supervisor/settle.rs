@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 
-use nodemedic_protocol::event::{EventKind, Outcome, Verb};
+use nodemedic_protocol::event::{Outcome, Verb};
 use nodemedic_protocol::health::Reason;
 use nodemedic_protocol::work::StopCause;
 use nodemedic_protocol::{Generation, Millis, Severity};
@@ -164,26 +164,6 @@ impl Unit {
         }
     }
 
-    fn tell_down(&mut self, ctx: &mut Ctx<'_>, cause: &str) {
-        if self.down_since.is_some() {
-            return;
-        }
-        self.down_since = Some(ctx.now().boot);
-        ctx.out.event(
-            self.key.component(),
-            EventKind::Down {
-                cause: cause.to_string(),
-            },
-        );
-    }
-
-    /// The first restart did not help.
-    fn raise_down(&self, ctx: &mut Ctx<'_>, cause: &str) {
-        let component = self.key.component();
-        let finding = Finding::plain(Severity::Warning, format!("{} is down: {cause}", self.key));
-        ctx.book.raise(ctx.out, &component, &Reason::Down, finding);
-    }
-
     /// Restarts it if that is allowed and the budget has a use left; fences it if not.
     pub(super) fn restart(&mut self, ctx: &mut Ctx<'_>, cause: String) {
         let now = ctx.now();
@@ -331,35 +311,6 @@ impl Unit {
                 ctx.out.proved.push(self.key.clone());
             }
         }
-    }
-
-    fn tell_fenced(&mut self, ctx: &mut Ctx<'_>) {
-        let component = self.key.component();
-        let finding = Finding::plain(
-            Severity::Critical,
-            format!("{} is fenced: {}", self.key, self.detail),
-        );
-        let because = "it is proved not to run";
-        ctx.book
-            .clear(ctx.out, &component, &Reason::FenceFailed, because);
-        ctx.book.clear(ctx.out, &component, &Reason::Down, because);
-        ctx.book
-            .raise(ctx.out, &component, &Reason::Fenced, finding);
-    }
-
-    fn tell_fence_failed(&mut self, ctx: &mut Ctx<'_>, outcome: &Outcome) {
-        let what = match outcome {
-            Outcome::Failed(why) => why.clone(),
-            Outcome::TimedOut => "no proof within the deadline".to_string(),
-            Outcome::Done | Outcome::Interrupted => "it was interrupted".to_string(),
-        };
-        let component = self.key.component();
-        let finding = Finding::plain(
-            Severity::Critical,
-            format!("{} could not be proved stopped: {what}", self.key),
-        );
-        ctx.book
-            .raise(ctx.out, &component, &Reason::FenceFailed, finding);
     }
 
     /// A person lets it back, with a fresh budget.
