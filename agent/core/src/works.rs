@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use nodemedic_protocol::message::Refusal;
 use nodemedic_protocol::work::{
-    Assigned, Assignment, Desired, OnLeaseLoss, Run, Sharing, StopCause,
+    Assigned, Assignment, Check, Desired, OnLeaseLoss, ProbeSpec, Run, Sharing, StopCause, WorkSpec,
 };
 use nodemedic_protocol::{Boottime, Generation, Revision, WorkName};
 
@@ -248,6 +248,10 @@ impl Works {
     }
 }
 
+/// Begins the refusal of any program that the coordinator names.
+const NO_COMMANDS: &str = "this host runs no commands of the coordinator: set allow_command = true \
+    under [work] in its agent.toml";
+
 /// How a work runs on this host.
 ///
 /// # Errors
@@ -258,14 +262,31 @@ fn run_of(assigned: &Assigned, config: &Config, names: Names<'_>) -> Result<Run,
         Run::Systemd { unit } => Ok(Run::Systemd {
             unit: instance(&unit, &spec.name)?,
         }),
-        Run::Command { .. } if !config.allow_command => Err(
-            "this host runs no commands of the coordinator: set allow_command = true under [work] \
-             in its agent.toml, or use a template unit"
-                .to_string(),
-        ),
+        Run::Command { .. } if !config.allow_command => {
+            Err(format!("{NO_COMMANDS}, or use a template unit"))
+        }
         Run::Command { start, .. } if start.is_empty() => Err("its command is empty".to_string()),
         command @ Run::Command { .. } => Ok(command),
     }
+}
+
+/// How to see that a work does its job. A program is a program, also as a probe: where the
+/// coordinator may run none, it may not smuggle one in here.
+///
+/// # Errors
+/// Why this host will not ask so.
+fn probe_of(
+    spec: &WorkSpec,
+    config: &Config,
+    names: Names<'_>,
+) -> Result<Option<ProbeSpec>, String> {
+    let Some(probe) = &spec.probe else {
+        return Ok(None);
+    };
+    if matches!(probe.check, Check::Exec { .. }) && !config.allow_command {
+        return Err(format!("{NO_COMMANDS}, or use a tcp or http probe"));
+    }
+    names.probe(probe).map(Some)
 }
 
 /// Everything that the ladder needs to know of a work.
@@ -278,7 +299,7 @@ pub(crate) fn plan_of(held: &mut Held, config: &Config) -> Result<Plan, String> 
         vars: &config.vars,
     };
     let spec = &held.assigned.spec;
-    let probe = spec.probe.as_ref().map(|p| names.probe(p)).transpose();
+    let probe = probe_of(spec, config, names);
     let (run, probe) = match (&held.run, probe) {
         (Some(run), probe) => (run.clone(), probe.unwrap_or_default()),
         (None, probe) => (run_of(&held.assigned, config, names)?, probe?),

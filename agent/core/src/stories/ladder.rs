@@ -51,8 +51,11 @@ fn a_service_broken_for_good_is_fenced_with_its_whole_budget_used() {
     world.pass(Millis::from_secs(120));
     let web = service("web");
     assert_eq!(world.count(&web, Verb::Restart), 5);
-    let down = |e: &EventKind| matches!(e, EventKind::ConditionRaised { reason, .. } if *reason == Reason::Down);
-    assert_eq!(world.told(down), 1, "once the first restart did not help");
+    let raised = world.told(|e| match e {
+        EventKind::ConditionRaised { reason, .. } => *reason == Reason::Down,
+        _ => false,
+    });
+    assert_eq!(raised, 1, "once the first restart did not help");
     assert_eq!(world.verbs(&web).last(), Some(&Verb::Fence));
     assert_eq!(world.state(&web), "fenced");
     let status = world.agent.status(world.now);

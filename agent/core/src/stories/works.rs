@@ -223,6 +223,29 @@ fn commands_need_the_hosts_permission() {
     assert_eq!(world.state(&work("shop")), "Running");
 }
 
+/// A template unit needs no permission, but a program as its probe does: on most hosts the agent may
+/// do more than who declares work.
+#[test]
+fn a_probe_that_is_a_program_needs_the_hosts_permission_too() {
+    for (allowed, state) in [(false, "Stopped(Refused)"), (true, "Running")] {
+        let mut config = config();
+        config.allow_command = allowed;
+        let mut world = World::new(config);
+        world.input(Input::LinkUp);
+        let mut shop = run("shop", TWO, 1);
+        let unit = "shop@.service".to_string();
+        shop.spec.run = Run::Systemd { unit };
+        let command = vec!["/usr/bin/true".to_string()];
+        shop.spec.probe = Some(ProbeSpec {
+            check: Check::Exec { command },
+            ..http()
+        });
+        world.assign(vec![shop]);
+        world.pass(Millis::from_secs(5));
+        assert_eq!(world.state(&work("shop")), state);
+    }
+}
+
 #[test]
 fn a_stray_run_of_a_stopped_work_is_stopped() {
     let mut world = world();
