@@ -100,10 +100,10 @@ impl Timing {
 
     /// After the last acknowledged heartbeat of a node that went silent, the longest time in which
     /// an exclusive work may still live there: what the coordinator waits before it grants anew
-    /// (DESIGN part 4: term x (1 + drift) + stop grace + enforcement + margin).
+    /// ((term + stop grace + enforcement) x (1 + drift) + margin, see docs/safety.md).
     pub const fn safe_time(&self) -> Millis {
-        let term = self.term.scaled(1000 + self.drift_per_mille, 1000);
-        Millis(term.0 + self.stop_grace.0 + self.watchdog.0 + self.margin.0)
+        let by_its_clock = Millis(self.term.0 + self.stop_grace.0 + self.watchdog.0);
+        Millis(by_its_clock.scaled(1000 + self.drift_per_mille, 1000).0 + self.margin.0)
     }
 }
 
