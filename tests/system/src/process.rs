@@ -109,16 +109,16 @@ impl Drop for Process {
     }
 }
 
-/// kill -9 of the process that gave an answer.
+/// kill -9 of the process that gave an answer; one that is gone already is as good.
 ///
 /// # Panics
-/// When it is gone already.
+/// When the answer names no process.
 pub fn kill9_answering(answer: &serde_json::Value) {
     let pid = answer["pid"]
         .as_i64()
         .and_then(|pid| i32::try_from(pid).ok())
         .expect("a pid");
-    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("the service runs");
+    let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
 }
 
 /// Kills every process whose command line names a path under `dir`: works outlive agents by design,
