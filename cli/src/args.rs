@@ -95,6 +95,8 @@ pub enum Command {
     Uncordon(commands::uncordon::Args),
     /// Say as a person that nothing runs on a node any more, so that its work may move
     ConfirmDown(commands::confirm_down::Args),
+    /// Forget a node that is gone for good, and end its alerts
+    Forget(commands::forget::Args),
     /// What happened, in order
     Events(commands::events::Args),
     /// What a person should know
@@ -157,6 +159,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<(), Failure> {
         Command::Cordon(args) => commands::cordon::run(args, context),
         Command::Uncordon(args) => commands::uncordon::run(args, context),
         Command::ConfirmDown(args) => commands::confirm_down::run(args, context),
+        Command::Forget(args) => commands::forget::run(args, context),
         Command::Events(args) => commands::events::run(args, context),
         Command::Alerts(args) => commands::alerts::run(args, context),
         Command::Top(args) => commands::top::run(args, context),
@@ -225,6 +228,7 @@ mod tests {
                 "soon",
             ],
             vec!["nodemedic", "confirm-down", "node-1", "--reason", "x"],
+            vec!["nodemedic", "forget", "node-1"],
             vec!["nodemedic", "up", "--nodes", "0"],
             vec!["nodemedic", "up", "--nodes", "99"],
             vec!["nodemedic", "nodes", "--color", "sometimes"],

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nodemedic_edge::files;
 use nodemedic_protocol::api::{
     Accepted, AlertView, ApiError, ConfirmDownRequest, CordonRequest, DrainRequest, EventsPage,
-    NodeView, PutWork, StatusView, WorkView,
+    ForgetRequest, NodeView, PutWork, StatusView, WorkView,
 };
 use nodemedic_protocol::{NodeId, WorkName};
 use serde::Serialize;
@@ -169,6 +169,11 @@ impl Client {
         request: &ConfirmDownRequest,
     ) -> Result<Accepted, Failure> {
         self.post(&format!("nodes/{node}/confirm-down"), request)
+    }
+
+    /// A node is gone for good.
+    pub fn forget(&self, node: &NodeId, request: &ForgetRequest) -> Result<Accepted, Failure> {
+        self.post(&format!("nodes/{node}/forget"), request)
     }
 
     fn url(&self, path: &str) -> String {
@@ -358,6 +363,22 @@ mod tests {
             request.ends_with(r#"{"reason":"disk","deadline":null}"#),
             "{request}"
         );
+    }
+
+    #[test]
+    fn a_node_is_forgotten_as_the_api_wants_it() {
+        let (url, thread) = one_answer("200 OK", r#"{"message":"node-1 is forgotten"}"#);
+        let client = Client::new(&url, None, None).unwrap();
+        let request = ForgetRequest {
+            reason: "sold".into(),
+        };
+        let node = NodeId::new("node-1").unwrap();
+        let accepted = client.forget(&node, &request).unwrap();
+        assert_eq!(accepted.message, "node-1 is forgotten");
+        let request = thread.join().unwrap();
+        let line = "POST /api/v1/nodes/node-1/forget HTTP/1.1";
+        assert!(request.starts_with(line), "{request}");
+        assert!(request.ends_with(r#"{"reason":"sold"}"#), "{request}");
     }
 
     #[test]

@@ -5,7 +5,9 @@
 
 pub mod requests;
 
-pub use requests::{Accepted, ApiError, ConfirmDownRequest, CordonRequest, DrainRequest, PutWork};
+pub use requests::{
+    Accepted, ApiError, ConfirmDownRequest, CordonRequest, DrainRequest, ForgetRequest, PutWork,
+};
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -341,6 +343,22 @@ pub struct AlertView {
     pub resolved: Option<WallTime>,
     /// Whether each receiver has heard the present state.
     pub delivered: bool,
+    /// Which receivers did not take the present state, and why. In a webhook's body always empty:
+    /// a receiver need not know of the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undelivered: Vec<Undelivered>,
+}
+
+/// A receiver that did not take an alert when it was last tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undelivered {
+    /// Its name in the configuration.
+    pub receiver: String,
+    /// True when it refused for good: until its configuration or ours changes, trying again does
+    /// not help, and it is tried only at the longest pause.
+    pub permanent: bool,
+    /// How the last try ended.
+    pub error: String,
 }
 
 /// Open or resolved.

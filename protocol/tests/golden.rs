@@ -4,6 +4,12 @@
 //! `NODEMEDIC_BLESS=1 cargo test -p nodemedic-protocol` writes the files anew; read the difference
 //! before keeping it, and walk docs/howto/change-a-message.md when it is not empty.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "this is a test: a panic is its error message"
+)]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use nodemedic_edge::config::{span, span_opt};
+use nodemedic_edge::works::Probe;
 use nodemedic_protocol::Millis;
 use serde::Deserialize;
 
@@ -139,7 +140,7 @@ pub struct RawService {
     /// More environment of the program.
     pub environment: BTreeMap<String, String>,
     /// How to see that it works.
-    pub probe: Option<RawProbe>,
+    pub probe: Option<Probe>,
     /// When and how often it is restarted.
     pub restart: RawRestart,
     /// What follows a spent budget.
@@ -161,29 +162,6 @@ pub enum RawWhenSpent {
     /// And ask for a drain.
     #[default]
     FenceAndDrain,
-}
-
-/// `probe`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawProbe {
-    /// A URL that must answer below 400.
-    pub http: Option<String>,
-    /// `host:port` that must accept.
-    pub tcp: Option<String>,
-    /// A program that must exit with 0.
-    pub exec: Option<Vec<String>>,
-    /// The main process must live.
-    pub process: Option<bool>,
-    /// How often.
-    #[serde(with = "span_opt")]
-    pub interval: Option<Millis>,
-    /// How long an answer may take.
-    #[serde(with = "span_opt")]
-    pub timeout: Option<Millis>,
-    /// It must fail for so long.
-    #[serde(with = "span_opt")]
-    pub fail_for: Option<Millis>,
 }
 
 /// `restart`.

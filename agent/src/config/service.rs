@@ -3,28 +3,14 @@
 use nodemedic_agent_core::WINDOW_MAX;
 use nodemedic_agent_core::config::{RestartPolicy, Service, WhenSpent};
 use nodemedic_agent_core::substitute::Names;
+use nodemedic_edge::works::{
+    PROBE_FAIL_FOR, PROBE_INTERVAL, PROBE_TIMEOUT, Probe, START_GRACE, STOP_GRACE,
+};
 use nodemedic_protocol::Millis;
 use nodemedic_protocol::work::{Check, ProbeSpec, Run};
 
 use super::Mistake;
-use super::raw::{RawProbe, RawRestart, RawService, RawWhenSpent};
-
-/// How long a start may take when nothing is said: as for work.
-const START_GRACE: Millis = Millis::from_secs(30);
-
-/// How long a stop may take when nothing is said: as for work.
-const STOP_GRACE: Millis = Millis::from_secs(10);
-
-/// How often a probe asks when nothing is said: a hang is then seen within seconds, and the cost
-/// stays far below a percent of a processor.
-const PROBE_INTERVAL: Millis = Millis::from_secs(5);
-
-/// How long an answer may take when nothing is said.
-const PROBE_TIMEOUT: Millis = Millis::from_secs(2);
-
-/// How long a probe must fail when nothing is said: three probes, so one lost answer restarts
-/// nothing.
-const PROBE_FAIL_FOR: Millis = Millis::from_secs(15);
+use super::raw::{RawRestart, RawService, RawWhenSpent};
 
 /// A shorter interval asks more than any service can be expected to bear.
 const PROBE_INTERVAL_MIN: Millis = Millis(100);
@@ -112,7 +98,7 @@ fn is_unit_name(unit: &str) -> bool {
     })
 }
 
-fn read_probe(service: &str, raw: RawProbe) -> Result<ProbeSpec, Mistake> {
+fn read_probe(service: &str, raw: Probe) -> Result<ProbeSpec, Mistake> {
     let at = |key: &[&str], message: &str| {
         let mut full = vec!["service", service, "probe"];
         full.extend(key);
@@ -137,7 +123,7 @@ fn read_probe(service: &str, raw: RawProbe) -> Result<ProbeSpec, Mistake> {
         }
         checks.push(Check::Exec { command });
     }
-    if raw.process == Some(true) {
+    if raw.process {
         checks.push(Check::Process);
     }
     let check = match checks.pop() {

@@ -1,7 +1,7 @@
 //! `nodemedic alerts`: what a person should know.
 
 use nodemedic_protocol::WallTime;
-use nodemedic_protocol::api::{AlertState, AlertView};
+use nodemedic_protocol::api::{AlertState, AlertView, Undelivered};
 
 use crate::args::Context;
 use crate::failure::Failure;
@@ -62,15 +62,13 @@ fn table(alerts: &[AlertView], now: WallTime, detail: bool) -> Table {
             ago(now, alert.since).into(),
             Cell::maybe(alert.node.as_ref().map(ToString::to_string)),
             Cell::maybe(alert.work.as_ref().map(ToString::to_string)),
-            if alert.delivered {
-                "yes".into()
-            } else {
-                Cell::painted("not yet", Paint::Warn)
-            },
+            told(alert),
             alert.summary.as_str().into(),
         ]);
         if detail {
-            for line in alert.detail.lines() {
+            let untold = alert.undelivered.iter().map(undelivered);
+            let lines = alert.detail.lines().map(str::to_owned).chain(untold);
+            for line in lines {
                 let mut row: Vec<Cell> = vec!["".into(); 6];
                 row.push(Cell::painted(line, Paint::Dim));
                 table.row(row);
@@ -80,10 +78,65 @@ fn table(alerts: &[AlertView], now: WallTime, detail: bool) -> Table {
     table
 }
 
+fn told(alert: &AlertView) -> Cell {
+    if alert.delivered {
+        "yes".into()
+    } else if alert.undelivered.iter().any(|u| u.permanent) {
+        // Waiting does not help: a person must look at the receiver.
+        Cell::painted("refused", Paint::Bad)
+    } else {
+        Cell::painted("not yet", Paint::Warn)
+    }
+}
+
+fn undelivered(failed: &Undelivered) -> String {
+    let Undelivered {
+        receiver, error, ..
+    } = failed;
+    match failed.permanent {
+        true => format!("{receiver} refuses for good: {error}"),
+        false => format!("{receiver} did not take it: {error}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use nodemedic_protocol::{NodeId, Severity, WorkName};
+
+    #[test]
+    fn a_receiver_that_refuses_for_good_is_told_from_one_that_is_away() {
+        let alert = |permanent: bool, error: &str| AlertView {
+            key: "k".into(),
+            state: AlertState::Firing,
+            severity: Severity::Critical,
+            node: None,
+            work: None,
+            summary: "it burns".into(),
+            detail: String::new(),
+            since: WallTime(1000),
+            resolved: None,
+            delivered: false,
+            undelivered: vec![Undelivered {
+                receiver: "ops".into(),
+                permanent,
+                error: error.into(),
+            }],
+        };
+        let alerts = [alert(true, "HTTP 404"), alert(false, "HTTP 503")];
+        let text = table(&alerts, WallTime(5200), true).render(Some(100), false);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].contains(" refused "), "{text}");
+        assert!(
+            lines[2].ends_with("ops refuses for good: HTTP 404"),
+            "{text}"
+        );
+        assert!(lines[3].contains(" not yet "), "{text}");
+        assert!(
+            lines[4].ends_with("ops did not take it: HTTP 503"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn an_alert_is_one_line_and_its_detail_stands_below() {
@@ -98,6 +151,7 @@ mod tests {
             since: WallTime(1000),
             resolved: None,
             delivered: true,
+            undelivered: Vec::new(),
         };
         assert_eq!(
             table(&[alert], WallTime(5200), true).render(Some(100), false),

@@ -5,6 +5,7 @@ pub mod confirm_down;
 pub mod cordon;
 pub mod drain;
 pub mod events;
+pub mod forget;
 pub mod node;
 pub mod nodes;
 pub mod sample;

@@ -212,7 +212,7 @@ mod tests {
             drift_per_mille: 10,
             ..Timing::DEMONSTRATION
         };
-        assert_eq!(timing.safe_time(), Millis(3030 + 1000 + 1000 + 250));
+        assert_eq!(timing.safe_time(), Millis(5000 + 50 + 250));
     }
 
     #[test]

@@ -134,24 +134,24 @@ impl Coordinator {
                 )
             })
             .collect();
-        let held = if held.is_empty() {
-            String::from("It holds no work.")
+        let (held, next) = if held.is_empty() {
+            let next = format!("When it is gone for good: nodemedic forget {name}.");
+            (String::from("It holds no work."), next)
         } else {
-            format!(
+            let held = format!(
                 "It holds {}; replicated work is replaced now, exclusive work once its end is \
                 proved.",
                 held.join(", ")
-            )
+            );
+            let next = format!("When you know that it is down: nodemedic confirm-down {name}.");
+            (held, next)
         };
         Firing {
             severity: Severity::Critical,
             node: Some(name.clone()),
             work: None,
             summary: format!("{name} is lost: nothing is heard from it"),
-            detail: format!(
-                "{held} Look at its power and network. When you know that it is down: nodemedic \
-                 confirm-down {name}."
-            ),
+            detail: format!("{held} Look at its power and network. {next}"),
         }
     }
 

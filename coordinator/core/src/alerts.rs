@@ -7,12 +7,12 @@ use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use nodemedic_protocol::api::{AlertState, AlertView, Decision, WebhookBody};
+use nodemedic_protocol::api::{AlertState, AlertView, Decision, Undelivered, WebhookBody};
 use nodemedic_protocol::rng::Rng;
 use nodemedic_protocol::{Boottime, Millis, NodeId, Now, Severity, WorkName};
 
 use crate::effect::{Effect, LogLevel};
-use crate::input::NotifyId;
+use crate::input::{NotifyFailure, NotifyId};
 use crate::out::Out;
 use crate::settings::{AlertSettings, Settings};
 use crate::stored::{AlertRecord, Write};
@@ -34,18 +34,30 @@ pub(crate) struct Firing {
 }
 
 /// How the telling of one alert to one receiver goes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Telling {
     UnderWay {
         id: NotifyId,
         state: AlertState,
         until: Boottime,
         tries: u32,
+        /// How the try before ended.
+        last: Option<NotifyFailure>,
     },
     Waits {
         until: Boottime,
         tries: u32,
+        last: NotifyFailure,
     },
+}
+
+impl Telling {
+    const fn last_failure(&self) -> Option<&NotifyFailure> {
+        match self {
+            Telling::UnderWay { last, .. } => last.as_ref(),
+            Telling::Waits { last, .. } => Some(last),
+        }
+    }
 }
 
 /// All alerts.
@@ -154,13 +166,12 @@ impl Alerts {
                 break;
             }
             let slot = (key, receiver);
-            let tries = match self.telling.get(&slot) {
+            match self.telling.get(&slot) {
                 Some(Telling::UnderWay { .. }) => continue,
                 Some(Telling::Waits { until, .. }) if now.boot < *until => continue,
-                Some(Telling::Waits { tries, .. }) => *tries,
-                None => 0,
-            };
-            self.try_once(out, now.boot, slot, tries + 1, settings);
+                Some(Telling::Waits { .. }) | None => {}
+            }
+            self.try_once(out, now.boot, slot, settings);
         }
         self.forget_old(out, now, limits);
     }
@@ -188,7 +199,6 @@ impl Alerts {
         out: &mut Out,
         now: Boottime,
         slot: (String, String),
-        tries: u32,
         settings: &Settings,
     ) {
         let Some(record) = self.records.get_mut(&slot.0) else {
@@ -198,22 +208,29 @@ impl Alerts {
         if record.told.remove(&slot.1).is_some() {
             out.store(Write::Alert(record.clone()));
         }
+        let (tries, last) = match self.telling.remove(&slot) {
+            Some(Telling::Waits { tries, last, .. }) => (tries, Some(last)),
+            Some(Telling::UnderWay { .. }) | None => (0, None),
+        };
         self.last_try += 1;
         let id = NotifyId(self.last_try);
         let telling = Telling::UnderWay {
             id,
             state: record.state,
             until: now + settings.alerts.answer_within,
-            tries,
+            tries: tries + 1,
+            last,
         };
         let record = record.clone();
+        let mut alert = self.view(&record);
+        alert.undelivered.clear();
         out.push(Effect::Notify {
             id,
             receiver: slot.1.clone(),
             body: Box::new(WebhookBody {
                 version: BODY_VERSION,
                 site: settings.site.clone(),
-                alert: self.view(&record),
+                alert,
             }),
         });
         self.telling.insert(slot, telling);
@@ -230,8 +247,11 @@ impl Alerts {
             })
             .collect();
         for id in over {
-            let error = String::from("no answer in time");
-            self.failed(out, now, id, &error, limits);
+            let failure = NotifyFailure {
+                permanent: false,
+                text: String::from("no answer in time"),
+            };
+            self.failed(out, now, id, failure, limits);
         }
     }
 
@@ -254,27 +274,31 @@ impl Alerts {
         out: &mut Out,
         now: Boottime,
         id: NotifyId,
-        error: &str,
+        last: NotifyFailure,
         limits: &AlertSettings,
     ) {
         let Some((slot, _, tries)) = self.find(id) else {
             return;
         };
         let doublings = tries.saturating_sub(1).min(20);
-        let wait = limits
-            .retry_first
-            .scaled(1 << doublings, 1)
-            .min(limits.retry_max);
+        let backed_off = limits.retry_first.scaled(1 << doublings, 1);
+        // Who refuses for good is asked again all the same: somebody may repair it there, and only
+        // another try finds that out.
+        let (wait, verdict) = match last.permanent {
+            true => (limits.retry_max, "refuses for good"),
+            false => (backed_off.min(limits.retry_max), "did not take"),
+        };
         let wait = Millis(self.rng.jitter(wait.0).max(1));
         let text = alloc::format!(
-            "receiver {} did not take alert {} (try {tries}): {error}; the next try comes in \
-            {wait}",
+            "receiver {} {verdict} alert {} (try {tries}): {}; the next try comes in {wait}",
             slot.1,
-            slot.0
+            slot.0,
+            last.text
         );
         out.log(LogLevel::Warn, text);
         let until = now + wait;
-        self.telling.insert(slot, Telling::Waits { until, tries });
+        self.telling
+            .insert(slot, Telling::Waits { until, tries, last });
     }
 
     /// A try has ended. An answer to a try that was given up counts as none.
@@ -283,11 +307,11 @@ impl Alerts {
         out: &mut Out,
         now: Now,
         id: NotifyId,
-        result: Result<(), String>,
+        result: Result<(), NotifyFailure>,
         limits: &AlertSettings,
     ) {
-        if let Err(error) = result {
-            self.failed(out, now.boot, id, &error, limits);
+        if let Err(failure) = result {
+            self.failed(out, now.boot, id, failure, limits);
             return;
         }
         let Some((slot, state, _)) = self.find(id) else {
@@ -348,7 +372,25 @@ impl Alerts {
             since: record.since,
             resolved: record.resolved,
             delivered: self.is_told(record),
+            undelivered: self.undelivered(record),
         }
+    }
+
+    /// Who did not take the present state, as far as anything was tried.
+    fn undelivered(&self, record: &AlertRecord) -> Vec<Undelivered> {
+        let untold = self.receivers.iter();
+        let untold = untold.filter(|r| record.told.get(*r) != Some(&record.state));
+        untold
+            .filter_map(|receiver| {
+                let slot = (record.key.clone(), receiver.clone());
+                let failure = self.telling.get(&slot)?.last_failure()?;
+                Some(Undelivered {
+                    receiver: receiver.clone(),
+                    permanent: failure.permanent,
+                    error: failure.text.clone(),
+                })
+            })
+            .collect()
     }
 }
 
@@ -371,6 +413,13 @@ mod tests {
             work: None,
             summary: "it burns".into(),
             detail: String::new(),
+        }
+    }
+
+    fn failure(permanent: bool, text: &str) -> NotifyFailure {
+        NotifyFailure {
+            permanent,
+            text: text.into(),
         }
     }
 
@@ -399,10 +448,14 @@ mod tests {
             self.alerts.resolve(&mut self.out, now(ms), "fire");
         }
 
-        fn answer(&mut self, ms: u64, id: NotifyId, result: Result<(), String>) {
+        fn answer(&mut self, ms: u64, id: NotifyId, result: Result<(), NotifyFailure>) {
             let limits = &self.settings.alerts;
             self.alerts
                 .notified(&mut self.out, now(ms), id, result, limits);
+        }
+
+        fn view(&self) -> AlertView {
+            self.alerts.view(self.alerts.get("fire").unwrap())
         }
 
         /// What is tried now, as an id and a state.
@@ -432,13 +485,69 @@ mod tests {
         assert_eq!(again[0].1, AlertState::Firing);
         desk.resolve(13);
         // Whether this try arrived is unknown, so the end must be told once more.
-        desk.answer(14, again[0].0, Err("timed out".into()));
+        desk.answer(14, again[0].0, Err(failure(false, "timed out")));
         let at = desk.alerts.next().unwrap();
         let last = desk.tries(at.0);
         assert_eq!(last[0].1, AlertState::Resolved);
         desk.answer(at.0 + 1, last[0].0, Ok(()));
         assert!(desk.tries(at.0 + 1).is_empty());
         assert_eq!(desk.alerts.next(), None, "a wait without an end");
+    }
+
+    #[test]
+    fn a_receiver_that_refuses_for_good_is_tried_at_the_longest_pace_and_said_to_refuse() {
+        let mut desk = Desk::new();
+        let longest = desk.settings.alerts.retry_max.0;
+        desk.raise(0);
+        let mut at = 0;
+        // From the first refusal on, and no faster or slower later.
+        for _ in 0..3 {
+            let id = desk.tries(at)[0].0;
+            desk.answer(at, id, Err(failure(true, "HTTP 404 no hook")));
+            let pause = desk.alerts.next().unwrap().0 - at;
+            assert!(pause >= longest - longest / 5, "tried again after {pause}");
+            assert!(pause <= longest + longest / 5, "tried again after {pause}");
+            let Some(Effect::Log { text, .. }) = desk.out.pop() else {
+                panic!("the log says nothing")
+            };
+            let said = "receiver page refuses for good alert fire";
+            assert!(text.starts_with(said), "{text}");
+            assert!(text.contains("HTTP 404 no hook"), "{text}");
+            let view = desk.view();
+            assert!(!view.delivered);
+            assert_eq!(view.undelivered[0].receiver, "page");
+            assert!(view.undelivered[0].permanent);
+            assert_eq!(view.undelivered[0].error, "HTTP 404 no hook");
+            assert!(desk.tries(at + pause - 1).is_empty());
+            at += pause;
+        }
+        // Somebody repaired it.
+        let id = desk.tries(at)[0].0;
+        assert!(desk.view().undelivered[0].permanent, "its last word stands");
+        desk.answer(at, id, Ok(()));
+        assert!(desk.view().delivered && desk.view().undelivered.is_empty());
+        assert_eq!(desk.alerts.next(), None);
+    }
+
+    #[test]
+    fn a_receiver_that_is_away_for_now_is_tried_soon_and_is_not_said_to_refuse() {
+        let mut desk = Desk::new();
+        let first = desk.settings.alerts.retry_first.0;
+        desk.raise(0);
+        let id = desk.tries(0)[0].0;
+        desk.answer(0, id, Err(failure(false, "HTTP 503")));
+        let pause = desk.alerts.next().unwrap().0;
+        assert!(pause <= first + first / 5, "tried again after {pause}");
+        assert!(!desk.view().undelivered[0].permanent);
+        desk.alerts.tell(&mut desk.out, now(pause), &desk.settings);
+        let mut bodies = Vec::new();
+        while let Some(effect) = desk.out.pop() {
+            if let Effect::Notify { body, .. } = effect {
+                bodies.push(body);
+            }
+        }
+        assert_eq!(bodies.len(), 1);
+        assert!(bodies[0].alert.undelivered.is_empty(), "told to a receiver");
     }
 
     #[test]

@@ -96,8 +96,8 @@ impl fmt::Display for Refused {
         match self {
             Refused::NoSuchNode(node) => write!(
                 f,
-                "no node called {node} has ever reported here; `nodemedic nodes` lists those \
-                that have"
+                "no node called {node} is known here: it has never reported, or was forgotten; \
+                `nodemedic nodes` lists all"
             ),
             Refused::NoSuchWork(work) => {
                 write!(

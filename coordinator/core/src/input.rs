@@ -48,8 +48,17 @@ pub enum Input {
         /// Which try.
         id: NotifyId,
         /// Taken by the receiver, or why not.
-        result: Result<(), String>,
+        result: Result<(), NotifyFailure>,
     },
+}
+
+/// Why a receiver did not take an alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotifyFailure {
+    /// True when the answer will be the same until somebody changes a configuration.
+    pub permanent: bool,
+    /// What happened, for people; no secrets.
+    pub text: String,
 }
 
 /// What can be asked of a coordinator.
@@ -80,6 +89,13 @@ pub enum Request {
     Uncordon {
         /// Which.
         node: NodeId,
+    },
+    /// A node is gone for good.
+    Forget {
+        /// Which.
+        node: NodeId,
+        /// Why.
+        reason: String,
     },
     /// Declare works, or change those of the same name. All or none.
     PutWork {

@@ -33,6 +33,6 @@ mod views;
 
 pub use coordinator::{Coordinator, Wake};
 pub use effect::{Effect, LogLevel, Refused};
-pub use input::{Input, NotifyId, Request, RequestId};
+pub use input::{Input, NotifyFailure, NotifyId, Request, RequestId};
 pub use settings::Settings;
 pub use stored::{Stored, Write};

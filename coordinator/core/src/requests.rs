@@ -38,6 +38,7 @@ impl Coordinator {
             Request::Undrain { node } => self.undrain(now, &node),
             Request::Cordon { node, reason } => self.cordon(now, &node, &reason),
             Request::Uncordon { node } => self.uncordon(now, &node),
+            Request::Forget { node, reason } => self.forget(now, &node, reason),
             Request::PutWork { works } => self.put_work(now, works),
             Request::RemoveWork { work } => self.remove_work(now, &work),
             Request::ConfirmDown { node, reason, by } => self.confirm_down(now, &node, reason, by),
@@ -196,6 +197,38 @@ impl Coordinator {
         accepted(format!(
             "on the word of {by}, {} works of {name} may run elsewhere",
             held.len()
+        ))
+    }
+
+    /// Only what can neither run nor claim anything is forgotten: a node that is silent for as long
+    /// as it takes to be lost, or that was not heard at all, and that no grant names.
+    fn forget(&mut self, now: Now, name: &NodeId, reason: String) -> Answer {
+        needs_text("reason", &reason)?;
+        let liveness = self.known(name)?.life.kind();
+        if !matches!(liveness, Liveness::Lost | Liveness::Unheard) {
+            return Err(Refused::Conflict(format!(
+                "{name} is {liveness}, and only a node that is gone is forgotten: drain it, stop \
+                 its agent for good, and ask again when it is lost"
+            )));
+        }
+        let held: Vec<String> = self
+            .grants
+            .on(name)
+            .map(|g| String::from(g.record.key.clone()))
+            .collect();
+        if !held.is_empty() {
+            return Err(Refused::Conflict(format!(
+                "{name} may still run {}: when you know that it is down, say so with nodemedic \
+                 confirm-down {name}; otherwise bring it back and drain it; then ask again",
+                held.join(", ")
+            )));
+        }
+        self.nodes.remove(name);
+        self.marks.remove(name);
+        self.out.store(Write::RemoveNode(name.clone()));
+        self.say_scheduling(now, name, "forgotten", reason);
+        accepted(format!(
+            "{name} is forgotten and its alerts end; if it reports again, it is a new node"
         ))
     }
 }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub struct Stored {
     /// Of this leadership: raised and committed by the edge before the core begins.
     pub epoch: Epoch,
-    /// By [`Write::Node`].
+    /// By [`Write::Node`] and [`Write::RemoveNode`].
     pub nodes: BTreeMap<NodeId, NodeRecord>,
     /// By [`Write::Work`] and [`Write::RemoveWork`].
     pub works: BTreeMap<WorkName, WorkSpec>,
@@ -30,7 +30,7 @@ pub struct Stored {
     pub grants: BTreeMap<GrantKey, GrantRecord>,
     /// By [`Write::HighestGeneration`].
     pub generations: BTreeMap<WorkName, Generation>,
-    /// By [`Write::EventMark`].
+    /// By [`Write::EventMark`] and [`Write::RemoveNode`].
     pub marks: BTreeMap<NodeId, EventMark>,
     /// By [`Write::Alert`] and [`Write::ForgetAlert`].
     pub alerts: BTreeMap<String, AlertRecord>,
@@ -72,6 +72,8 @@ impl TryFrom<String> for GrantKey {
 pub enum Write {
     /// Put a node under its name.
     Node(NodeRecord),
+    /// Remove a node and its event mark.
+    RemoveNode(NodeId),
     /// Put a work under its name.
     Work(WorkSpec),
     /// Remove a work; its highest generation stays.
@@ -108,6 +110,10 @@ impl Stored {
         match write {
             Write::Node(node) => {
                 self.nodes.insert(node.node.clone(), node);
+            }
+            Write::RemoveNode(name) => {
+                self.nodes.remove(&name);
+                self.marks.remove(&name);
             }
             Write::Work(spec) => {
                 self.works.insert(spec.name.clone(), spec);

@@ -4,7 +4,9 @@ use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State};
 use nodemedic_coordinator_core::Request;
-use nodemedic_protocol::api::{Accepted, ConfirmDownRequest, CordonRequest, DrainRequest, PutWork};
+use nodemedic_protocol::api::{
+    Accepted, ConfirmDownRequest, CordonRequest, DrainRequest, ForgetRequest, PutWork,
+};
 use nodemedic_protocol::{NodeId, WorkName};
 
 use super::answer::Failure;
@@ -64,6 +66,15 @@ pub(super) async fn confirm_down(
 ) -> Answer {
     let (Path(node), Json(ConfirmDownRequest { reason, by })) = (node?, body?);
     request(&asking, Request::ConfirmDown { node, reason, by }).await
+}
+
+pub(super) async fn forget(
+    State(asking): State<Asking>,
+    node: Named<NodeId>,
+    body: Body<ForgetRequest>,
+) -> Answer {
+    let (Path(node), Json(ForgetRequest { reason })) = (node?, body?);
+    request(&asking, Request::Forget { node, reason }).await
 }
 
 pub(super) async fn put_work(State(asking): State<Asking>, body: Body<PutWork>) -> Answer {

@@ -42,6 +42,7 @@ fn router(guard: Guard, asking: Asking) -> Router {
         .route("/nodes/{node}/cordon", post(change::cordon))
         .route("/nodes/{node}/uncordon", post(change::uncordon))
         .route("/nodes/{node}/confirm-down", post(change::confirm_down))
+        .route("/nodes/{node}/forget", post(change::forget))
         .route("/work", get(look::works).put(change::put_work))
         .route("/work/{name}", delete(change::remove_work))
         .route("/alerts", get(look::alerts))

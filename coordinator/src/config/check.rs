@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use nodemedic_coordinator_core::Settings;
-use nodemedic_edge::config::{ConfigError, complain};
+use nodemedic_edge::config::{ConfigError, Place};
 use nodemedic_edge::files::read_capped;
+use nodemedic_edge::works;
 use nodemedic_protocol::{Millis, SiteId};
 
-use super::{ApiConfig, BrokerConfig, ClientTls, Config, TlsFiles, Webhook, raw, work};
+use super::{ApiConfig, BrokerConfig, ClientTls, Config, TlsFiles, Webhook, raw};
 
 /// The agent's own default, so that a fleet with neither set is one fleet.
 const DEFAULT_SITE: &str = "default";
@@ -29,30 +30,6 @@ const TERM_MIN: Millis = Millis::from_secs(2);
 
 /// A coordinator that remembers a lease for longer than an hour helps nobody to fail over.
 const TERM_MAX: Millis = Millis::from_secs(3600);
-
-/// The files that a complaint is about.
-pub(super) struct Place<'a> {
-    main: &'a Path,
-    more: &'a Path,
-}
-
-impl<'a> Place<'a> {
-    pub(super) fn new(main: &'a Path, more: &'a Path) -> Place<'a> {
-        Place { main, more }
-    }
-
-    pub(super) fn error(&self, key: &[&str], message: impl AsRef<str>) -> ConfigError {
-        complain(self.main, Some(self.more), key, message.as_ref())
-    }
-
-    /// Relative paths start at the directory of the main file, wherever the program was started.
-    fn path(&self, path: PathBuf) -> PathBuf {
-        match self.main.parent() {
-            Some(parent) if path.is_relative() => parent.join(path),
-            _ => path,
-        }
-    }
-}
 
 pub(super) fn check(raw: raw::Config, place: &Place<'_>) -> Result<Config, ConfigError> {
     let site = SiteId::new(raw.site.as_deref().unwrap_or(DEFAULT_SITE))
@@ -83,7 +60,7 @@ pub(super) fn check(raw: raw::Config, place: &Place<'_>) -> Result<Config, Confi
     let works = raw
         .work
         .into_iter()
-        .map(|(name, work)| work::check(&name, work, place))
+        .map(|(name, work)| works::check(&name, work, place))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Config {
         site,

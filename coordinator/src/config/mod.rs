@@ -3,14 +3,13 @@
 
 mod check;
 mod raw;
-mod work;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use nodemedic_coordinator_core::Settings;
-use nodemedic_edge::config::{ConfigError, load};
+use nodemedic_edge::config::{ConfigError, Place, load};
 use nodemedic_protocol::SiteId;
 use nodemedic_protocol::work::WorkSpec;
 
@@ -125,7 +124,7 @@ impl Config {
     pub fn read(main: &Path) -> Result<Config, ConfigError> {
         let more = more_of(main);
         let raw: raw::Config = load(main, Some(&more))?;
-        check::check(raw, &check::Place::new(main, &more))
+        check::check(raw, &Place::new(main, Some(&more)))
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use nodemedic_edge::config::span_opt;
+use nodemedic_edge::works;
 use nodemedic_protocol::Millis;
 use serde::Deserialize;
 
@@ -19,7 +20,7 @@ pub(super) struct Config {
     pub(super) placement: Placement,
     pub(super) alerts: Alerts,
     pub(super) webhook: BTreeMap<String, Webhook>,
-    pub(super) work: BTreeMap<String, Work>,
+    pub(super) work: BTreeMap<String, works::Work>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -99,62 +100,4 @@ pub(super) struct Webhook {
     pub(super) url: String,
     #[serde(default)]
     pub(super) token_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Work {
-    pub(super) exclusive: Option<Exclusive>,
-    pub(super) replicas: Option<u16>,
-    pub(super) unit: Option<String>,
-    pub(super) command: Option<Vec<String>>,
-    pub(super) stop_command: Option<Vec<String>>,
-    pub(super) environment: BTreeMap<String, String>,
-    pub(super) probe: Option<Probe>,
-    pub(super) priority: i32,
-    pub(super) needs: Needs,
-    pub(super) labels: BTreeMap<String, String>,
-    #[serde(with = "span_opt")]
-    pub(super) start_grace: Option<Millis>,
-    #[serde(with = "span_opt")]
-    pub(super) stop_grace: Option<Millis>,
-}
-
-/// `exclusive = true` is how people write it first; the answer explains the choice that it lacks.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Exclusive {
-    Flag(bool),
-    Choice(BTreeMap<String, Text>),
-}
-
-/// A value inside `exclusive`, judged by [`super::work`], so that each mistake there gets the full
-/// explanation.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Text {
-    Text(String),
-    Other(serde::de::IgnoredAny),
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Needs {
-    pub(super) cpu_milli: u64,
-    pub(super) memory_mib: u64,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Probe {
-    pub(super) process: bool,
-    pub(super) tcp: Option<String>,
-    pub(super) http: Option<String>,
-    pub(super) exec: Option<Vec<String>>,
-    #[serde(with = "span_opt")]
-    pub(super) interval: Option<Millis>,
-    #[serde(with = "span_opt")]
-    pub(super) timeout: Option<Millis>,
-    #[serde(with = "span_opt")]
-    pub(super) fail_for: Option<Millis>,
 }

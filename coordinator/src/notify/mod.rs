@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nodemedic_coordinator_core::NotifyId;
+use nodemedic_coordinator_core::{NotifyFailure, NotifyId};
 use nodemedic_protocol::api::WebhookBody;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -32,7 +32,7 @@ pub struct Told {
     /// Which try.
     pub id: NotifyId,
     /// Taken, or why not.
-    pub result: Result<(), String>,
+    pub result: Result<(), NotifyFailure>,
 }
 
 /// Hands tries to a few workers.
@@ -91,11 +91,12 @@ impl Notifier {
                     });
                     posted
                         .await
-                        .unwrap_or_else(|error| Err(format!("the try broke off: {error}")))
+                        .unwrap_or_else(|error| Err(for_now(format!("the try broke off: {error}"))))
                 }
             };
-            if let Err(error) = &result {
-                tracing::warn!("cannot tell receiver {receiver:?} of an alert: {error}");
+            if let Err(failure) = &result {
+                let text = &failure.text;
+                tracing::warn!("cannot tell receiver {receiver:?} of an alert: {text}");
             }
             // A loop that has ended hears nothing more; its successor tries again.
             let _ = told.send(Told { id, result }).await;
@@ -106,20 +107,36 @@ impl Notifier {
         &self,
         receiver: &str,
         body: &WebhookBody,
-    ) -> Result<(Arc<Webhook>, Vec<u8>, tokio::sync::OwnedSemaphorePermit), String> {
+    ) -> Result<(Arc<Webhook>, Vec<u8>, tokio::sync::OwnedSemaphorePermit), NotifyFailure> {
         let hook = self
             .receivers
             .get(receiver)
-            .ok_or_else(|| format!("no [webhook.{receiver}] is configured"))?;
-        let body = serde_json::to_vec(body).map_err(|error| error.to_string())?;
+            .ok_or_else(|| for_good(format!("no [webhook.{receiver}] is configured")))?;
+        let body = serde_json::to_vec(body).map_err(|error| for_good(error.to_string()))?;
         let place = Arc::clone(&self.waiting)
             .try_acquire_owned()
-            .map_err(|_| format!("{WAITING_MAX} deliveries are under way already"))?;
+            .map_err(|_| for_now(format!("{WAITING_MAX} deliveries are under way already")))?;
         Ok((Arc::clone(hook), body, place))
     }
 }
 
-fn post(agent: &ureq::Agent, hook: &Webhook, body: &[u8]) -> Result<(), String> {
+/// Another try may go better.
+const fn for_now(text: String) -> NotifyFailure {
+    NotifyFailure {
+        permanent: false,
+        text,
+    }
+}
+
+/// Another try goes the same way, until a configuration changes here or there.
+const fn for_good(text: String) -> NotifyFailure {
+    NotifyFailure {
+        permanent: true,
+        text,
+    }
+}
+
+fn post(agent: &ureq::Agent, hook: &Webhook, body: &[u8]) -> Result<(), NotifyFailure> {
     let place = harmless(&hook.url);
     let mut request = agent
         .post(&hook.url)
@@ -129,12 +146,15 @@ fn post(agent: &ureq::Agent, hook: &Webhook, body: &[u8]) -> Result<(), String> 
     }
     let mut response = request.send(body).map_err(|error| match error {
         // These two quote the URL.
-        ureq::Error::BadUri(_) => format!("{place}: the URL is refused by the HTTP client"),
-        ureq::Error::RequireHttpsOnly(_) => format!("{place}: only https is allowed"),
-        ureq::Error::Timeout(_) => {
-            format!("{place}: no answer within {} s", TRY_TIMEOUT.as_secs())
+        ureq::Error::BadUri(_) => {
+            for_good(format!("{place}: the URL is refused by the HTTP client"))
         }
-        error => format!("{place}: {error}"),
+        ureq::Error::RequireHttpsOnly(_) => for_good(format!("{place}: only https is allowed")),
+        ureq::Error::Timeout(_) => {
+            let within = TRY_TIMEOUT.as_secs();
+            for_now(format!("{place}: no answer within {within} s"))
+        }
+        error => for_now(format!("{place}: {error}")),
     })?;
     let status = response.status();
     if status.is_success() {
@@ -152,15 +172,14 @@ fn post(agent: &ureq::Agent, hook: &Webhook, body: &[u8]) -> Result<(), String> 
         .filter(|c| !c.is_control())
         .take(200)
         .collect();
-    let verdict = match status.as_u16() {
-        408 | 429 | 500..=599 => "for now",
-        _ => "for good, until its configuration or ours changes",
+    let text = |verdict: &str| {
+        let text = format!("{place} refused it {verdict}: HTTP {status} {answer}");
+        text.trim_end().to_owned()
     };
-    Err(
-        format!("{place} refused it {verdict}: HTTP {status} {answer}")
-            .trim_end()
-            .to_owned(),
-    )
+    Err(match status.as_u16() {
+        408 | 429 | 500..=599 => for_now(text("for now")),
+        _ => for_good(text("for good, until its configuration or ours changes")),
+    })
 }
 
 /// Scheme and host of a URL: enough to know which receiver is meant, nothing that is secret.

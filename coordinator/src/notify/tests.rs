@@ -23,6 +23,7 @@ fn body() -> WebhookBody {
             since: WallTime(1),
             resolved: None,
             delivered: false,
+            undelivered: Vec::new(),
         },
     }
 }
@@ -54,7 +55,7 @@ fn receiver(answer: &'static str) -> (String, std::thread::JoinHandle<(String, V
     (url, thread)
 }
 
-async fn tell(url: String) -> Result<(), String> {
+async fn tell(url: String) -> Result<(), NotifyFailure> {
     let hook = Webhook {
         url,
         token: Some("a-token-of-the-receiver".to_owned()),
@@ -90,27 +91,38 @@ async fn a_receiver_gets_the_alert_and_its_token() {
 
 #[tokio::test]
 async fn a_refusal_says_whether_trying_again_can_help_and_keeps_secrets() {
-    for (answer, verdict) in [
+    for (answer, permanent, verdict) in [
         (
             "HTTP/1.1 404 Not Found\r\ncontent-length: 7\r\n\r\nno hook",
+            true,
             "for good",
         ),
         (
+            "HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n",
+            false,
+            "for now",
+        ),
+        (
             "HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n",
+            false,
             "for now",
         ),
         (
             "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n",
+            false,
             "for now",
         ),
         (
             "HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n",
+            true,
             "for good",
         ),
     ] {
         let (url, thread) = receiver(answer);
-        let error = tell(url).await.unwrap_err();
+        let failure = tell(url).await.unwrap_err();
+        let error = failure.text;
         thread.join().unwrap();
+        assert_eq!(failure.permanent, permanent, "{error}");
         assert!(error.contains(verdict), "{error}");
         assert!(
             !error.contains("hush") && !error.contains("a-token"),
@@ -125,9 +137,11 @@ async fn a_receiver_that_is_not_there_is_an_error_and_keeps_secrets() {
         .unwrap()
         .local_addr()
         .unwrap();
-    let error = tell(format!("http://user:pass@{address}/hook?secret=hush"))
+    let failure = tell(format!("http://user:pass@{address}/hook?secret=hush"))
         .await
         .unwrap_err();
+    let error = failure.text;
+    assert!(!failure.permanent, "it may come back: {error}");
     assert!(error.contains(&address.to_string()), "{error}");
     assert!(
         !error.contains("hush") && !error.contains("pass"),

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 use nodemedic_protocol::Severity;
-use nodemedic_protocol::api::{AlertState, AlertView};
+use nodemedic_protocol::api::{AlertState, AlertView, Undelivered};
 
 use super::time::{age, ago, moment};
 use crate::engine::Picture;
@@ -58,8 +58,21 @@ fn incident(alert: &AlertView, picture: &Picture) -> Markup {
             @if !alert.detail.is_empty() { p .detail { (alert.detail) } }
             @if !alert.delivered {
                 p .detail { em { "Not every receiver has heard of it yet." } }
+                @for failed in &alert.undelivered {
+                    p .detail { (undelivered(failed)) }
+                }
             }
         }
+    }
+}
+
+fn undelivered(failed: &Undelivered) -> String {
+    let Undelivered {
+        receiver, error, ..
+    } = failed;
+    match failed.permanent {
+        true => format!("{receiver} refuses for good: {error}"),
+        false => format!("{receiver} did not take it: {error}"),
     }
 }
 

@@ -1,11 +1,13 @@
 //! The store against real files: what is committed is there after any end, and what is wrong is
 //! said.
 
-use nodemedic_coordinator_core::stored::{AlertRecord, EventMark, GrantKey};
+use nodemedic_coordinator_core::stored::{AlertRecord, EventMark, GrantKey, NodeRecord};
 use nodemedic_protocol::api::{AlertState, Decision, JournalEntry, JournalWhat};
+use nodemedic_protocol::message::Session;
 use nodemedic_protocol::work::{Run, Sharing, WorkSpec};
 use nodemedic_protocol::{
-    Epoch, Generation, Millis, NodeId, Seq, Severity, StreamId, WallTime, WorkName,
+    BootId, Boottime, Epoch, Generation, Millis, NodeId, Revision, Seq, SessionId, Severity,
+    StreamId, WallTime, WorkName,
 };
 use tempfile::TempDir;
 
@@ -39,6 +41,23 @@ fn work(name: &str) -> WorkSpec {
         node_labels: std::collections::BTreeMap::new(),
         start_grace: Millis::from_secs(30),
         stop_grace: Millis::from_secs(10),
+    }
+}
+
+fn node(name: &str) -> NodeRecord {
+    NodeRecord {
+        node: NodeId::new(name).unwrap(),
+        session: Session {
+            boot_id: BootId::new("b1").unwrap(),
+            session_id: SessionId::new("s1").unwrap(),
+        },
+        session_since: Boottime(7),
+        birth: None,
+        revision: Revision(3),
+        cordon: None,
+        drain: None,
+        wish_overruled: false,
+        barred: std::collections::BTreeMap::new(),
     }
 }
 
@@ -119,6 +138,30 @@ async fn what_is_committed_is_read_back_and_the_epoch_rises_with_each_start() {
     let (_store, _, second) = reopen(directory.path()).await;
     expected.epoch = Epoch(2);
     assert_eq!(second, expected);
+}
+
+#[tokio::test]
+async fn a_removed_node_takes_its_event_mark_along_and_no_other() {
+    let directory = directory();
+    let (store, _, _) = Store::open(directory.path()).unwrap();
+    for name in ["node-1", "node-2"] {
+        let mark = Write::EventMark {
+            node: NodeId::new(name).unwrap(),
+            mark: EventMark {
+                stream: StreamId::new("s1").unwrap(),
+                seq: Seq(4),
+            },
+        };
+        let writes = vec![Write::Node(node(name)), mark];
+        store.commit(writes).await.unwrap();
+    }
+    let gone = Write::RemoveNode(NodeId::new("node-2").unwrap());
+    store.commit(vec![gone]).await.unwrap();
+    drop(store);
+    let (_store, _, stored) = reopen(directory.path()).await;
+    let kept = [NodeId::new("node-1").unwrap()];
+    assert!(stored.nodes.keys().eq(&kept), "{:?}", stored.nodes);
+    assert!(stored.marks.keys().eq(&kept), "{:?}", stored.marks);
 }
 
 #[tokio::test]

@@ -31,6 +31,10 @@ pub(super) fn apply(
 fn one(to: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
     match write {
         Write::Node(node) => put(to, "node", node.node.as_str(), node),
+        Write::RemoveNode(name) => {
+            remove(to, "node", name.as_str())?;
+            remove(to, "event_mark", name.as_str())
+        }
         Write::Work(spec) => put(to, "work", spec.name.as_str(), spec),
         Write::RemoveWork(name) => remove(to, "work", name.as_str()),
         Write::Grant(grant) => put(to, "held", &String::from(grant.key.clone()), grant),

@@ -74,3 +74,33 @@ pub fn complain(main: &Path, more: Option<&Path>, key: &[&str], message: &str) -
         message,
     })
 }
+
+/// The files that a complaint is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    main: &'a Path,
+    more: Option<&'a Path>,
+}
+
+impl<'a> Place<'a> {
+    /// What [`load`] read.
+    #[must_use]
+    pub fn new(main: &'a Path, more: Option<&'a Path>) -> Place<'a> {
+        Place { main, more }
+    }
+
+    /// [`complain`] about the value at `key`.
+    #[must_use]
+    pub fn error(&self, key: &[&str], message: impl AsRef<str>) -> ConfigError {
+        complain(self.main, self.more, key, message.as_ref())
+    }
+
+    /// Relative paths start at the directory of the main file, wherever the program was started.
+    #[must_use]
+    pub fn path(&self, path: PathBuf) -> PathBuf {
+        match self.main.parent() {
+            Some(parent) if path.is_relative() => parent.join(path),
+            _ => path,
+        }
+    }
+}

@@ -46,6 +46,15 @@ pub struct ConfirmDownRequest {
     pub by: String,
 }
 
+/// `POST /api/v1/nodes/{node}/forget`: the host is gone for good. Refused while the node may still
+/// be there or holds a grant; one that reports again is a new node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForgetRequest {
+    /// Why; people will ask.
+    pub reason: String,
+}
+
 /// A request was taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {

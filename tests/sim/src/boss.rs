@@ -2,7 +2,7 @@
 
 use nodemedic_coordinator_core::settings::{AlertSettings, LeaseSettings};
 use nodemedic_coordinator_core::{Coordinator, Effect, Input, Request, RequestId, Settings};
-use nodemedic_coordinator_core::{Stored, Write};
+use nodemedic_coordinator_core::{NotifyFailure, Stored, Write};
 use nodemedic_protocol::message::Message;
 use nodemedic_protocol::rng::Rng;
 use nodemedic_protocol::{Millis, SiteId};
@@ -248,7 +248,10 @@ impl World {
             }
             Effect::Notify { id, .. } => {
                 let result = if self.bad_luck(200) {
-                    Err("status 503".to_string())
+                    Err(NotifyFailure {
+                        permanent: false,
+                        text: "status 503".into(),
+                    })
                 } else {
                     Ok(())
                 };

@@ -223,8 +223,8 @@ fn commands_need_the_hosts_permission() {
     assert_eq!(world.state(&work("shop")), "Running");
 }
 
-/// A template unit needs no permission, but a program as its probe does: on most hosts the agent may
-/// do more than who declares work.
+/// A template unit needs no permission, but a program as its probe does: on most hosts the agent
+/// may do more than who declares work.
 #[test]
 fn a_probe_that_is_a_program_needs_the_hosts_permission_too() {
     for (allowed, state) in [(false, "Stopped(Refused)"), (true, "Running")] {

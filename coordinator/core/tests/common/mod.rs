@@ -10,7 +10,7 @@ use node::FakeNode;
 use nodemedic_coordinator_core::{
     Coordinator, Effect, Input, Refused, Request, RequestId, Settings,
 };
-use nodemedic_coordinator_core::{NotifyId, Stored, Write};
+use nodemedic_coordinator_core::{NotifyFailure, NotifyId, Stored, Write};
 use nodemedic_protocol::api::{
     Accepted, AlertState, Decision, JournalEntry, JournalWhat, Liveness,
 };
@@ -230,7 +230,10 @@ impl World {
         self.now.wall.0 += STEP_MS;
         for notify in std::mem::take(&mut self.notifies) {
             let result = if self.receiver_fails {
-                Err("connection refused".to_string())
+                Err(NotifyFailure {
+                    permanent: false,
+                    text: "connection refused".into(),
+                })
             } else {
                 Ok(())
             };

@@ -1,22 +1,37 @@
-//! `[work.NAME]`: one work as people write it, checked.
+//! How people write works: a `[work.NAME]` table, checked, becomes the specification that the
+//! protocol carries. Each complaint names the place and says what to write instead.
 
-use nodemedic_edge::config::ConfigError;
+mod raw;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
 use nodemedic_protocol::inventory::Capacity;
 use nodemedic_protocol::work::{Check, OnLeaseLoss, ProbeSpec, Run, Sharing, WorkSpec};
 use nodemedic_protocol::{Millis, WorkName};
 
-use super::check::Place;
-use super::raw::{self, Text};
+use crate::config::{ConfigError, Place};
+use raw::{Exclusive, Text};
+pub use raw::{Probe, Work};
 
-/// A dead service is noticed by its exit at once; the probe is for one that hangs.
-const PROBE_INTERVAL: Millis = Millis::from_secs(5);
-/// A local answer takes milliseconds; two seconds is a hang.
-const PROBE_TIMEOUT: Millis = Millis::from_secs(2);
-/// Three probes in a row, so that one hiccup restarts nothing.
-const PROBE_FAIL_FOR: Millis = Millis::from_secs(15);
-/// As in the protocol, for both graces.
-const START_GRACE: Millis = Millis::from_secs(30);
-const STOP_GRACE: Millis = Millis::from_secs(10);
+/// How often a probe asks when nothing is said. A dead process is noticed by its exit at once; the
+/// probe is for one that hangs, and at this rate costs far below a percent of a processor.
+pub const PROBE_INTERVAL: Millis = Millis::from_secs(5);
+
+/// How long an answer may take when nothing is said: a local one takes milliseconds, two seconds
+/// are a hang.
+pub const PROBE_TIMEOUT: Millis = Millis::from_secs(2);
+
+/// How long a probe must fail when nothing is said: three in a row, so that one hiccup restarts
+/// nothing.
+pub const PROBE_FAIL_FOR: Millis = Millis::from_secs(15);
+
+/// How long a start may take when nothing is said; as in the protocol, which gives the reason.
+pub const START_GRACE: Millis = Millis::from_secs(30);
+
+/// How long a stop may take when nothing is said; as in the protocol, which gives the reason.
+pub const STOP_GRACE: Millis = Millis::from_secs(10);
 
 /// What somebody who left the choice open is told.
 const CHOICE: &str = "exclusive work must say what its node does when it cannot reach the \
@@ -26,11 +41,11 @@ const CHOICE: &str = "exclusive work must say what its node does when it cannot 
     exclusive = { on_lease_loss = \"keep\" }  it is never stopped for that; price: it moves only \
     after a confirmed stop, or when a person confirms that the node is down";
 
-pub(super) fn check(
-    name: &str,
-    raw: raw::Work,
-    place: &Place<'_>,
-) -> Result<WorkSpec, ConfigError> {
+/// The work that the table `[work.NAME]` specifies.
+///
+/// # Errors
+/// When a value makes no sense: with its place, and what to write instead.
+pub fn check(name: &str, raw: Work, place: &Place<'_>) -> Result<WorkSpec, ConfigError> {
     let key = ["work", name];
     let work = WorkName::new(name).map_err(|error| place.error(&key, error.to_string()))?;
     let sharing = sharing(name, raw.exclusive, raw.replicas, place)?;
@@ -61,23 +76,23 @@ pub(super) fn check(
 
 fn sharing(
     name: &str,
-    exclusive: Option<raw::Exclusive>,
+    exclusive: Option<Exclusive>,
     replicas: Option<u16>,
     place: &Place<'_>,
 ) -> Result<Sharing, ConfigError> {
     let key = ["work", name, "exclusive"];
     let choice = match (exclusive, replicas) {
-        (None | Some(raw::Exclusive::Flag(false)), Some(0)) => {
+        (None | Some(Exclusive::Flag(false)), Some(0)) => {
             return Err(place.error(
                 &["work", name, "replicas"],
                 "0 replicas would run nothing; write 1 or more, or remove the work with \
                  `nodemedic work remove`",
             ));
         }
-        (None | Some(raw::Exclusive::Flag(false)), Some(replicas)) => {
+        (None | Some(Exclusive::Flag(false)), Some(replicas)) => {
             return Ok(Sharing::Replicated { replicas });
         }
-        (None | Some(raw::Exclusive::Flag(false)), None) => {
+        (None | Some(Exclusive::Flag(false)), None) => {
             return Err(place.error(
                 &["work", name],
                 "how many may run at once? Write replicas = N, or for work of which never two \
@@ -90,8 +105,8 @@ fn sharing(
                 "exclusive work has no replicas: at most one runs, ever; keep one of the two",
             ));
         }
-        (Some(raw::Exclusive::Flag(true)), None) => return Err(place.error(&key, CHOICE)),
-        (Some(raw::Exclusive::Choice(choice)), None) => choice,
+        (Some(Exclusive::Flag(true)), None) => return Err(place.error(&key, CHOICE)),
+        (Some(Exclusive::Choice(choice)), None) => choice,
     };
     if let Some(unknown) = choice.keys().find(|key| *key != "on_lease_loss") {
         return Err(place.error(
@@ -116,7 +131,7 @@ fn run(
     unit: Option<String>,
     command: Option<Vec<String>>,
     stop: Option<Vec<String>>,
-    environment: std::collections::BTreeMap<String, String>,
+    environment: BTreeMap<String, String>,
     place: &Place<'_>,
 ) -> Result<Run, ConfigError> {
     match (unit, command) {
@@ -176,9 +191,9 @@ fn program(command: &[String], key: &[&str], place: &Place<'_>) -> Result<(), Co
     }
 }
 
-fn probe(name: &str, raw: raw::Probe, place: &Place<'_>) -> Result<ProbeSpec, ConfigError> {
+fn probe(name: &str, raw: Probe, place: &Place<'_>) -> Result<ProbeSpec, ConfigError> {
     let key = ["work", name, "probe"];
-    let raw::Probe {
+    let Probe {
         process,
         tcp,
         http,
