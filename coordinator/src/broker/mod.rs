@@ -13,8 +13,10 @@ mod limits;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use mqtt5::broker::storage::DynamicStorage;
 use mqtt5::broker::{BrokerShutdownHandle, MqttBroker};
 use nodemedic_protocol::{Millis, SiteId};
 use rustls::ServerConfig;
@@ -24,6 +26,9 @@ use tokio::task::{JoinError, JoinHandle};
 use crate::secret;
 use door::{Door, Refusals};
 use identity::{Guard, Identity};
+
+/// How often a stop looks whether the last connection has ended: it takes a few milliseconds.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// What the broker serves, and where.
 #[derive(Debug)]
@@ -81,6 +86,7 @@ pub struct Broker {
     shutdown: Shutdown,
     accepting: JoinHandle<()>,
     serving: JoinHandle<mqtt5::error::Result<()>>,
+    storage: Weak<DynamicStorage>,
 }
 
 /// How this process, and no other, connects as the coordinator.
@@ -163,6 +169,11 @@ impl Broker {
             shutdown: clients.clone(),
             refusals,
         };
+        let storage = broker
+            .storage()
+            .as_ref()
+            .map(Arc::downgrade)
+            .unwrap_or_default();
         let mut ready = broker.ready_receiver();
         let handle = broker.shutdown_handle();
         let mut serving = tokio::spawn(async move { broker.run().await });
@@ -185,6 +196,7 @@ impl Broker {
             },
             accepting,
             serving,
+            storage,
         })
     }
 
@@ -220,6 +232,19 @@ impl Broker {
             .is_err()
         {
             tracing::warn!("the embedded broker did not end within {within}; leaving it");
+        }
+        // A connection that is still ending holds the store, and the store its directory: who
+        // starts the next broker there would be refused.
+        let released = async {
+            while self.storage.strong_count() > 0 {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        if tokio::time::timeout(within.to_duration(), released)
+            .await
+            .is_err()
+        {
+            tracing::warn!("connections of the broker did not end within {within}; leaving them");
         }
     }
 }
