@@ -146,8 +146,8 @@ async fn a_waiting_reader_hears_of_an_event_when_it_happens() {
 async fn every_refusal_is_an_error_with_a_remedy() {
     let place = Place::new("");
     let running = place.start().await;
-    // Just above the limit: a server that refuses may close while a longer body is still on its way,
-    // and then the client sees the reset before the answer.
+    // Just above the limit: a server that refuses may close while a longer body is still on its
+    // way, and then the client sees the reset before the answer.
     let big = format!("{{\"works\": \"{}\"}}", "x".repeat(1 << 20));
     for (asked, header, body, status, word) in [
         ("GET /api/v1/nodes/nobody", "", "", 404, "nodemedic nodes"),

@@ -149,7 +149,7 @@ impl Broker {
             },
             Arc::clone(&refusals),
         );
-        let mut broker = MqttBroker::with_config(config.clone())
+        let broker = MqttBroker::with_config(config.clone())
             .await
             .map_err(|error| start_error(error.to_string()))?
             .with_auth_provider(Arc::new(guard));
@@ -174,14 +174,8 @@ impl Broker {
             .as_ref()
             .map(Arc::downgrade)
             .unwrap_or_default();
-        let mut ready = broker.ready_receiver();
         let handle = broker.shutdown_handle();
-        let mut serving = tokio::spawn(async move { broker.run().await });
-        tokio::select! {
-            // An error here means that the broker ended, which the other arm tells in full.
-            Ok(_) = ready.wait_for(|ready| *ready) => {}
-            ended = &mut serving => return Err(start_error(why_ended(ended))),
-        }
+        let serving = serve(broker).await.map_err(start_error)?;
         let accepting = tokio::spawn(door.accept(listener));
         Ok(Broker {
             public,
@@ -255,6 +249,20 @@ impl Drop for Broker {
         self.serving.abort();
         let _ = self.shutdown.clients.send(());
         self.shutdown.broker.shutdown();
+    }
+}
+
+/// Runs the library's broker, and returns once it serves.
+///
+/// # Errors
+/// Why it ended instead.
+async fn serve(mut broker: MqttBroker) -> Result<JoinHandle<mqtt5::error::Result<()>>, String> {
+    let mut ready = broker.ready_receiver();
+    let mut serving = tokio::spawn(async move { broker.run().await });
+    tokio::select! {
+        // An error here means that the broker ended, which the other arm tells in full.
+        Ok(_) = ready.wait_for(|ready| *ready) => Ok(serving),
+        ended = &mut serving => Err(why_ended(ended)),
     }
 }
 
