@@ -1,4 +1,4 @@
-//! Configuration in three layers: [`raw`] is the text, [`Settings`] the validated value, and the
+//! Configuration in three layers: `raw` is the text, [`Settings`] the validated value, and the
 //! rest of this crate what lives by it.
 
 mod broker;

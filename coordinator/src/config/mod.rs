@@ -1,4 +1,4 @@
-//! The coordinator's configuration in three layers: [`raw`] text, [`check`]ed values, and the live
+//! The coordinator's configuration in three layers: `raw` text, checked values, and the live
 //! [`Config`] that the rest of the program is started from.
 
 mod check;
