@@ -1,49 +1,50 @@
-//! The hardware watchdog: once opened it resets the host unless it is fed in time.
+//! The hardware watchdog: once opened it resets the host unless it is fed in time. The ioctls are
+//! those of Documentation/watchdog/watchdog-api.rst.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File};
 use std::path::Path;
 
-use crate::log;
+use nix::errno::Errno;
+use nix::unistd::write;
+
 use crate::sys;
 
-const WDIOF_SETTIMEOUT: u32 = 0x0080;
 const WDIOF_MAGICCLOSE: u32 = 0x0100;
-
-/// What a guard needs of a device.
-pub trait Device {
-    /// Feeds it.
-    ///
-    /// # Errors
-    /// When the driver does not take it.
-    fn ping(&mut self) -> io::Result<()>;
-    /// Makes it stop. Nothing but an authorised stop without live promises calls this.
-    ///
-    /// # Errors
-    /// When the driver does not take it.
-    fn disarm(&mut self) -> io::Result<()>;
-    /// It resets the host so many milliseconds after it was last fed.
-    fn timeout_ms(&self) -> u64;
-    /// What it said about the last boot.
-    fn boot_status(&self) -> u32;
-}
+const WDIOF_PRETIMEOUT: u32 = 0x0200;
+const WDIOS_DISABLECARD: i32 = 1;
+const GETBOOTSTATUS: u8 = 2;
+const SETOPTIONS: u8 = 4;
+const SETTIMEOUT: u8 = 6;
+const GETTIMEOUT: u8 = 7;
+const SETPRETIMEOUT: u8 = 8;
 
 /// A file of `/dev/watchdog*`.
 #[derive(Debug)]
-pub struct Watchdog {
+pub struct Device {
     file: File,
-    timeout_ms: u64,
-    boot_status: u32,
+    /// What there is to say of it.
+    pub words: String,
+    /// It resets the host so many milliseconds after it was last fed.
+    pub timeout_ms: u64,
+    /// Why the host booted last: `WDIOF_*` bits.
+    pub boot_status: u32,
+    /// It cannot be disarmed.
+    pub nowayout: bool,
 }
 
-impl Watchdog {
-    /// Opens a device, which arms it, and sets its timeout.
+impl Device {
+    /// Opens a device, which arms it, and sets its timeout, and its pretimeout if that is not 0.
     ///
     /// # Errors
     /// With the path, the cause and a remedy.
-    pub fn open(path: &Path, timeout_ms: u64) -> Result<Watchdog, String> {
+    pub fn open(
+        path: &Path,
+        timeout_ms: u64,
+        pretimeout_ms: u64,
+        sys_root: &Path,
+    ) -> Result<Device, String> {
         let name = path.display();
-        let mut file = OpenOptions::new().write(true).open(path).map_err(|e| {
+        let file = File::options().write(true).open(path).map_err(|e| {
             format!(
                 "cannot open {name}: {e}; only one program may hold it (look for systemd's \
                  RuntimeWatchdogSec, sbd, watchdogd), or use --no-device"
@@ -51,71 +52,59 @@ impl Watchdog {
         })?;
         let support = sys::support(&file)
             .map_err(|e| format!("{name} is no watchdog device: {e}; use --no-device"))?;
-        let boot_status = sys::boot_status(&file).unwrap_or(0);
-        let timeout_ms = set_timeout(&file, support.options, timeout_ms).map_err(|error| {
-            // It is armed since the open; a program that gives up must not leave a bomb behind.
-            let disarmed = file.write_all(b"V").is_ok();
-            format!("{name}: {error}; disarmed again: {disarmed}")
-        })?;
+        let seconds = |ms: u64| i32::try_from(ms.div_ceil(1000)).unwrap_or(i32::MAX);
+        // Drivers round: only what they answer is true.
+        let timeout = sys::int(&file, SETTIMEOUT, seconds(timeout_ms))
+            .and_then(|_| sys::int(&file, GETTIMEOUT, 0))
+            .and_then(|s| u64::try_from(s).ok().filter(|s| *s > 0).ok_or(Errno::ERANGE))
+            .map_err(|e| {
+                // It is armed since the open; who gives up must not leave a bomb behind.
+                let disarmed = if write(&file, b"V").is_ok() { "disarmed" } else { "ARMED" };
+                format!("{name} refuses a timeout of {timeout_ms} ms: {e}; {disarmed}; try 60s")
+            })?;
+        let wants = pretimeout_ms > 0;
+        let pretimeout = match support.options & WDIOF_PRETIMEOUT {
+            _ if !wants => Ok(0),
+            0 => Err(Errno::EOPNOTSUPP),
+            _ => sys::int(&file, SETPRETIMEOUT, seconds(pretimeout_ms)),
+        };
+        let class = path.file_name().filter(|name| *name != "watchdog");
+        let class = sys_root.join("class/watchdog").join(class.unwrap_or("watchdog0".as_ref()));
+        let nowayout = fs::read(class.join("nowayout")).is_ok_and(|text| text.starts_with(b"1"))
+            || support.options & WDIOF_MAGICCLOSE == 0;
+        let boot_status = sys::int(&file, GETBOOTSTATUS, 0).map_or(0, i32::cast_unsigned);
         let identity = String::from_utf8_lossy(&support.identity);
-        log::info(&format!(
-            "{name} ({}) is armed: resets after {timeout_ms} ms without food; boot status \
-             {boot_status:#x}",
-            identity.trim_end_matches('\0')
-        ));
-        if support.options & WDIOF_MAGICCLOSE == 0 {
-            log::warning(&format!("{name} has no magic close: it cannot be disarmed"));
+        let words = format!(
+            "{name} ({}) is armed: it resets this host after {timeout} s without food; pretimeout: \
+             {pretimeout:?} s; boot status {boot_status:#x}; can be disarmed: {}",
+            identity.trim_end_matches('\0'),
+            !nowayout
+        );
+        Ok(Device { file, words, timeout_ms: timeout * 1000, boot_status, nowayout })
+    }
+
+    /// Feeds it. Any byte but V does. By write, because some drivers refuse WDIOC_KEEPALIVE.
+    ///
+    /// # Errors
+    /// When the driver does not take it.
+    pub fn feed(&self) -> nix::Result<()> {
+        write(&self.file, b"\n").map(|_| ())
+    }
+
+    /// Stops it when it is closed after this. Nothing but an authorised stop calls this.
+    ///
+    /// # Errors
+    /// When the driver does not take it, or says that there is no way out.
+    pub fn disarm(&self) -> nix::Result<()> {
+        let stopped = sys::int(&self.file, SETOPTIONS, WDIOS_DISABLECARD);
+        write(&self.file, b"V")?;
+        match stopped {
+            // Not every driver has this call; magic close is what all have.
+            Ok(_) | Err(Errno::ENOTTY | Errno::EOPNOTSUPP | Errno::EINVAL) if !self.nowayout => {
+                Ok(())
+            }
+            Ok(_) => Err(Errno::EBUSY),
+            Err(e) => Err(e),
         }
-        Ok(Watchdog {
-            file,
-            timeout_ms,
-            boot_status,
-        })
-    }
-
-    /// A device that is already open.
-    #[must_use]
-    pub const fn from_file(file: File, timeout_ms: u64) -> Watchdog {
-        Watchdog {
-            file,
-            timeout_ms,
-            boot_status: 0,
-        }
-    }
-}
-
-fn set_timeout(file: &File, options: u32, wanted_ms: u64) -> Result<u64, String> {
-    if options & WDIOF_SETTIMEOUT == 0 {
-        return Err(String::from(
-            "the driver has a fixed timeout and does not tell it",
-        ));
-    }
-    let seconds = i32::try_from(wanted_ms.div_ceil(1000)).unwrap_or(i32::MAX);
-    // Drivers round: only what they answer is true.
-    let taken = sys::set_timeout(file, seconds).map_err(|e| {
-        format!("the driver refuses a timeout of {seconds} s: {e}; try --timeout 60s")
-    })?;
-    match u64::try_from(taken) {
-        Ok(taken) if taken > 0 => Ok(taken * 1000),
-        _ => Err(format!("the driver answers a timeout of {taken} s")),
-    }
-}
-
-impl Device for Watchdog {
-    fn ping(&mut self) -> io::Result<()> {
-        // Any byte but V feeds. By write, because some drivers refuse WDIOC_KEEPALIVE.
-        self.file.write_all(b"\n")
-    }
-
-    fn disarm(&mut self) -> io::Result<()> {
-        self.file.write_all(b"V")
-    }
-
-    fn timeout_ms(&self) -> u64 {
-        self.timeout_ms
-    }
-
-    fn boot_status(&self) -> u32 {
-        self.boot_status
     }
 }

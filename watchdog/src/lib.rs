@@ -2,17 +2,16 @@
 //!
 //! It shares no code with what it watches: the agent reaches it by the datagrams of
 //! docs/reference/watchdog-beat.md only. It reads no configuration file, speaks no network, starts
-//! no process, and has no dependency but the kernel's interface.
+//! no process, and has no dependency but the kernel's interface. Once started it allocates nothing.
 
 pub mod args;
 pub mod beat;
 pub mod clock;
 pub mod device;
-pub mod enforce;
-pub mod guard;
-pub mod handover;
-pub mod log;
-pub mod notify;
-pub mod promise;
-pub mod socket;
+pub mod edge;
+pub mod hands;
+pub mod host;
+pub mod processes;
 pub mod sys;
+pub mod table;
+pub mod verdict;

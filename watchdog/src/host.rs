@@ -1,0 +1,110 @@
+//! What a guard knows of its host before it starts, and all that it sees and does there.
+
+use std::fmt::{self, Arguments};
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+
+use crate::beat::Promise;
+
+/// With a device: how long killing may take before the device is starved. SIGKILL takes effect in
+/// microseconds; the rest is the kernel freeing the memory of a large process.
+pub const VERIFY_MS: u64 = 3000;
+/// One turn of the loop, late by as much as a loaded host makes it, or a restart of this program.
+pub const SLACK_MS: u64 = 3000;
+/// Levels of lines, as sd-daemon(3) numbers them: somebody must act.
+pub const ALERT: u8 = 1;
+/// Something is wrong.
+pub const WARNING: u8 = 4;
+/// For the record.
+pub const INFO: u8 = 6;
+
+/// What the kernel refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault(pub &'static str, pub Errno);
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {}: {}", self.0, self.1)
+    }
+}
+
+/// What a guard may do besides striking at targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Feed the device.
+    Feed,
+    /// Stop the device.
+    Disarm,
+    /// Kill the process that is held as the agent.
+    KillAgent,
+    /// Reboot the host. It may come back from that.
+    Reboot,
+}
+
+/// All that a guard sees and does.
+pub trait Host {
+    /// Sends a signal to all of the target, or only looks, and says how many processes it found.
+    /// Zero is proof that the target is gone.
+    ///
+    /// # Errors
+    /// When it cannot be seen, or not be signalled.
+    fn strike(&mut self, target: &Promise, signal: Option<Signal>) -> Result<usize, Fault>;
+    /// True when the target holds this program itself.
+    fn is_self(&self, target: &Promise) -> bool;
+    /// Holds this process as the agent, if it has this start time (0: whichever it has), and says
+    /// its start time.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    fn hold(&mut self, pid: u32, start: u64) -> Result<u64, Fault>;
+    /// The held process has not ended.
+    fn agent_lives(&self) -> bool;
+    /// Does this.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn act(&mut self, act: Act) -> Result<(), Fault>;
+    /// Keeps the whole table for the next guard.
+    fn keep(&mut self, table: &[u8]);
+    /// Keeps what a person asks for after a reset.
+    fn last_words(&mut self, now: u64, verdict: &str, target: &Promise, why: &str);
+    /// Says a line.
+    fn say(&mut self, level: u8, line: Arguments<'_>);
+}
+
+/// How the program was started, and where.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    /// There is a device.
+    pub hardware: bool,
+    /// Of the device; without one: the time to make a promise good.
+    pub timeout_ms: u64,
+    /// Everything is judged and said, nothing is done.
+    pub dry_run: bool,
+    /// Without a device, the last resort is to reboot.
+    pub reboot: bool,
+    /// Disarm at a stop even while promises are live.
+    pub release_on_stop: bool,
+    /// One more uid that may send.
+    pub agent_uid: Option<u32>,
+    /// Our own uid.
+    pub own_uid: u32,
+    /// Bits 0, 1 and 3 of an answer's flags.
+    pub flags: u32,
+    /// What the device said about the last boot.
+    pub boot_status: u32,
+}
+
+impl Settings {
+    /// How long a target may take to be seen gone. Half of it, when the rest is for a reboot.
+    pub(crate) fn verify_ms(&self) -> u64 {
+        if self.hardware { VERIFY_MS } else { self.timeout_ms / (1 + u64::from(self.reboot)) }
+    }
+
+    /// Within so long after a promise is broken it is made good, one way or the other.
+    #[must_use]
+    pub fn answered_ms(&self) -> u64 {
+        self.timeout_ms + u64::from(self.hardware) * (VERIFY_MS + SLACK_MS)
+    }
+}
