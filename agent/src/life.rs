@@ -7,12 +7,12 @@ use nodemedic_agent_core::{Agent, Facts, Input};
 use nodemedic_agent_host::manager::{UnitSettings, Units};
 use nodemedic_agent_host::plugin::Plugins;
 use nodemedic_agent_host::sampler::thread::SamplerThread;
-use nodemedic_agent_host::watchdog::WatchdogClient;
+use nodemedic_agent_host::watchdog::{WatchdogClient, confirm, last_words};
 use nodemedic_agent_host::{boot, inventory};
 use nodemedic_edge::{clock, files, tls};
 use nodemedic_protocol::local::{LocalRequest, LocalResponse};
 use nodemedic_protocol::sample::Sample;
-use nodemedic_protocol::{Boottime, Millis};
+use nodemedic_protocol::{BootId, Boottime, Millis};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -126,22 +126,24 @@ impl Life {
             leases: found.leases,
         };
         let seed = boot::random_number()?;
-        let agent = Agent::new(settings.core.clone(), found.memory, facts, now, seed);
+        let mut agent = Agent::new(settings.core.clone(), found.memory, facts, now, seed);
+        match last_words::read(&settings.last_words) {
+            Ok(Some(words)) => agent.handle(clock::now(), Input::LastWords(words)),
+            Ok(None) => {}
+            Err(error) => tracing::warn!("{error}"),
+        }
         let (outbox, inputs) = mpsc::channel(INPUTS_MAX);
+        let (confirmer, questions) = confirm::questions();
+        let boot_id = session.boot_id.clone();
         let units = Units::new(
-            UnitSettings {
-                state: settings.state.clone(),
-                run: settings.run.clone(),
-                boot_id: session.boot_id.clone(),
-                bus_address: None,
-                cgroup_root: "/sys/fs/cgroup".into(),
-                seed,
-            },
+            unit_settings(&settings, boot_id, seed),
+            confirmer,
             outbox.clone(),
         );
         let watchdog = WatchdogClient::start(
             settings.run.join("watchdog.sock"),
             units.targets(),
+            questions,
             outbox.clone(),
         )?;
         let uplink = settings
@@ -316,6 +318,19 @@ impl Life {
     }
 }
 
+fn unit_settings(settings: &Settings, boot_id: BootId, seed: u64) -> UnitSettings {
+    UnitSettings {
+        state: settings.state.clone(),
+        run: settings.run.clone(),
+        boot_id,
+        bus_address: None,
+        cgroup_root: "/sys/fs/cgroup".into(),
+        seed,
+        // This very program, also after its file was replaced by an upgrade.
+        gate_program: "/proc/self/exe".into(),
+    }
+}
+
 async fn heard(uplink: Option<&mut Uplink>) -> Option<Input> {
     match uplink {
         Some(uplink) => uplink.heard().await,
@@ -344,6 +359,7 @@ fn read_again(path: &Path, present: &Settings) -> Result<Settings, String> {
     settings.broker.clone_from(&present.broker);
     settings.state.clone_from(&present.state);
     settings.run.clone_from(&present.run);
+    settings.last_words.clone_from(&present.last_words);
     settings.core.sample_every = present.core.sample_every;
     settings.sampling = present.sampling.clone();
     Ok(settings)

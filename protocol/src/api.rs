@@ -3,10 +3,23 @@
 //! Times are wall times (milliseconds since 1970 UTC), because this is what people read; spans are
 //! milliseconds.
 
+pub mod blast;
+pub mod fence;
+pub mod journal;
 pub mod requests;
 
+pub use blast::{
+    BrakeChange, BrakeReleaseRequest, BrakeState, BrakeView, BudgetView, OutView, Purpose,
+    ReleaseView, SilentView,
+};
+pub use fence::{
+    DeviceSaid, FenceAnswer, FenceBy, FenceDeviceView, FenceStep, FenceThen, FenceVerb, FenceView,
+    FencesView, NodeFencingView,
+};
+pub use journal::{Decision, EventsPage, JournalEntry, JournalWhat, Proof};
 pub use requests::{
-    Accepted, ApiError, ConfirmDownRequest, CordonRequest, DrainRequest, ForgetRequest, PutWork,
+    Accepted, ApiError, CancelFenceRequest, ConfirmDownRequest, CordonRequest, DrainRequest,
+    FenceRequest, ForgetRequest, PutWork, TrustDeviceRequest,
 };
 
 use alloc::collections::BTreeMap;
@@ -15,7 +28,6 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Event;
 use crate::health::{Condition, Level, Severity};
 use crate::ids::{Epoch, Generation, NodeId, Revision, SiteId, WorkName};
 use crate::inventory::{Capacity, Inventory};
@@ -42,6 +54,10 @@ pub struct StatusView {
     pub nodes: BTreeMap<Liveness, u32>,
     /// Open alerts.
     pub alerts_open: u32,
+    /// How many hosts are out, and how many may be.
+    pub budget: BudgetView,
+    /// The storm brake.
+    pub brake: BrakeView,
 }
 
 /// Whether a node is there.
@@ -56,6 +72,8 @@ pub enum Liveness {
     Suspect,
     /// Silent for long.
     Lost,
+    /// Confirmed off by its fence devices, and not heard of a new boot since.
+    Fenced,
     /// Heard again after having been lost; must stay so for a while before it gets work.
     Returning,
     /// It said that it goes, and until when.
@@ -69,6 +87,7 @@ impl core::fmt::Display for Liveness {
             Liveness::Alive => "alive",
             Liveness::Suspect => "suspect",
             Liveness::Lost => "lost",
+            Liveness::Fenced => "fenced",
             Liveness::Returning => "returning",
             Liveness::Away => "away",
         })
@@ -92,6 +111,12 @@ pub struct NodeView {
     pub conditions: Vec<Condition>,
     /// Whether it takes new work, and why not.
     pub scheduling: Scheduling,
+    /// Why it counts as out, for the budget; absent when it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out: Option<String>,
+    /// How it can be fenced; absent when no device is configured for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fencing: Option<NodeFencingView>,
     /// Failure domain.
     pub zone: Option<String>,
     /// For placement.
@@ -129,6 +154,8 @@ pub enum Scheduling {
         /// Why.
         reason: String,
     },
+    /// To be emptied once there is room for it among the hosts that are out; takes work until then.
+    DrainWaits(DrainView),
     /// Being emptied.
     Draining(DrainView),
     /// Emptied; stays so until undrained.
@@ -142,11 +169,12 @@ pub struct DrainView {
     pub reason: String,
     /// Who asked.
     pub by: DrainBy,
-    /// Since when.
+    /// Since when: asked for while it waits for room, then begun.
     pub since: WallTime,
-    /// Until when it should be done; then what is left is stopped. Without one nothing is forced.
+    /// Until when it should be done, once it has begun; then what is left is stopped. Without one
+    /// nothing is forced.
     pub deadline: Option<WallTime>,
-    /// What is still there, and why.
+    /// What keeps it from beginning; once it has begun, what is still there, and why.
     pub waiting: Vec<String>,
 }
 
@@ -192,132 +220,6 @@ pub struct HolderView {
     pub releasing: bool,
     /// One line for people.
     pub detail: String,
-}
-
-/// `GET /api/v1/events?after=N&limit=N&wait_ms=N&node=X`: the fleet's journal, oldest first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventsPage {
-    /// In order.
-    pub entries: Vec<JournalEntry>,
-    /// Ask with `after` set to this for what follows.
-    pub last: u64,
-}
-
-/// One line of the fleet's journal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JournalEntry {
-    /// Position; rises by one.
-    pub number: u64,
-    /// When the coordinator stored it.
-    pub stored: WallTime,
-    /// From where.
-    pub node: Option<NodeId>,
-    /// What.
-    pub what: JournalWhat,
-}
-
-/// Contents of a journal entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JournalWhat {
-    /// Reported by a node.
-    Node(Event),
-    /// Decided or seen by the coordinator.
-    Coordinator(Decision),
-}
-
-/// What a coordinator decided or saw.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Decision {
-    /// A coordinator took the lead.
-    Started {
-        /// Its epoch.
-        epoch: Epoch,
-    },
-    /// A node's liveness changed.
-    Liveness {
-        /// From.
-        from: Liveness,
-        /// To.
-        to: Liveness,
-        /// On which evidence.
-        because: String,
-    },
-    /// A grant was made.
-    Granted {
-        /// The work.
-        work: WorkName,
-        /// The generation.
-        generation: Generation,
-        /// Why here.
-        because: String,
-    },
-    /// A grant is being taken away.
-    Releasing {
-        /// The work.
-        work: WorkName,
-        /// The generation.
-        generation: Generation,
-        /// Why.
-        because: String,
-    },
-    /// A grant ended.
-    Ended {
-        /// The work.
-        work: WorkName,
-        /// The generation.
-        generation: Generation,
-        /// On which proof.
-        proof: Proof,
-    },
-    /// Whether a node takes new work changed.
-    Scheduling {
-        /// To what, in words.
-        to: String,
-        /// Why.
-        because: String,
-    },
-    /// An alert began.
-    AlertRaised {
-        /// Its identity.
-        key: String,
-        /// One sentence.
-        summary: String,
-    },
-    /// An alert ended.
-    AlertResolved {
-        /// Its identity.
-        key: String,
-    },
-    /// Works were declared, changed or removed.
-    WorkChanged {
-        /// Which.
-        works: Vec<WorkName>,
-        /// How: `declared`, `removed`.
-        how: String,
-    },
-}
-
-/// Why nobody holds a grant any more.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Proof {
-    /// The node proved that it is stopped.
-    StopConfirmed,
-    /// The node rebooted, and nodemedic's work does not start by itself at boot.
-    Rebooted,
-    /// The promise of its lease has provably ended.
-    LeaseEnded,
-    /// A person said so.
-    PersonsWord {
-        /// Who.
-        by: String,
-        /// How they know.
-        reason: String,
-    },
-    /// Not exclusive: no proof is needed.
-    NotNeeded,
 }
 
 /// One row of `GET /api/v1/alerts`.

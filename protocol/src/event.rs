@@ -95,6 +95,15 @@ pub enum EventKind {
         /// Which and why.
         error: String,
     },
+    /// The watchdog acted: what the device says of this boot, and what was written down before.
+    /// Told once.
+    WatchdogActed {
+        /// True when the device says that this boot follows a reset by it.
+        device_reset: bool,
+        /// What the watchdog wrote down, where it could.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        words: Option<LastWords>,
+    },
     /// The spool was full: these events are gone.
     Dropped {
         /// The first one.
@@ -102,6 +111,49 @@ pub enum EventKind {
         /// The last one.
         last: Seq,
     },
+}
+
+/// What the watchdog wrote down when it decided to end something that was promised to be over:
+/// docs/reference/watchdog-beat.md, "Last words".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastWords {
+    /// In which boot.
+    pub boot_id: BootId,
+    /// When, on that boot's clock.
+    pub at: Boottime,
+    /// When, for people.
+    pub wall: WallTime,
+    /// What it did.
+    pub verdict: WatchdogVerdict,
+    /// To what: `session 4242`, `cgroup /system.slice/web.service`.
+    pub target: String,
+    /// Why, in one sentence.
+    pub why: String,
+}
+
+/// What the watchdog did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WatchdogVerdict {
+    /// It starved the device, which resets the host.
+    Reset,
+    /// It rebooted the host: its last resort without a device.
+    Reboot,
+    /// A dry run: it would have had the host reset.
+    WouldReset,
+    /// It killed what was overdue.
+    Killed,
+}
+
+impl core::fmt::Display for WatchdogVerdict {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.pad(match self {
+            WatchdogVerdict::Reset => "reset the host",
+            WatchdogVerdict::Reboot => "rebooted the host",
+            WatchdogVerdict::WouldReset => "would have reset the host",
+            WatchdogVerdict::Killed => "killed what was overdue",
+        })
+    }
 }
 
 /// One action with everything that a reader needs to judge it.

@@ -108,6 +108,10 @@ name!(
     WorkName, "work name"
 );
 name!(
+    /// A fence device, by its name in the coordinator's configuration.
+    DeviceName, "device name"
+);
+name!(
     /// A service that one host's own configuration declares.
     ServiceName, "service name"
 );

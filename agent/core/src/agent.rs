@@ -19,10 +19,12 @@ use crate::config::Config;
 use crate::effect::{Effect, LogLevel, Promise, Wake};
 use crate::facts::Facts;
 use crate::inbox::Inbox;
-use crate::input::Input;
+use crate::input::{DownCause, Input, Seen};
 use crate::judge::Judge;
+use crate::last_words::Words;
 use crate::lease::Leases;
 use crate::memory::{LeaseMemory, Memory, VERSION};
+use crate::mutation::Mutation;
 use crate::out::Out;
 use crate::outbox::Outbox;
 use crate::report::Report;
@@ -47,12 +49,16 @@ pub struct Agent {
     pub(crate) report: Report,
     pub(crate) inbox: Inbox,
     pub(crate) enforcement: Enforcement,
+    /// Whether anybody may have been told on this boot that promises are enforced.
+    pub(crate) declared: bool,
+    last_words: Words,
     pub(crate) epoch_seen: Epoch,
     pub(crate) sample: Option<Box<Sample>>,
     pub(crate) sampled_at: Option<Boottime>,
     effects: VecDeque<Effect>,
     remembered: Memory,
-    remembered_leases: LeaseMemory,
+    /// None before the first one: what a file of an earlier run says is replaced at once.
+    remembered_leases: Option<LeaseMemory>,
     promised: Vec<Promise>,
     clock: Now,
 }
@@ -65,16 +71,19 @@ impl Agent {
         let boot_id = facts.session.boot_id.clone();
         let same_boot = memory.boot_id.as_ref() == Some(&boot_id);
         let ledger = Ledger::restored(&mut out, boot_id.clone(), &memory);
-        let works = Works::restored(
+        let mut works = Works::restored(
             memory.assignment.clone(),
             memory.works.clone(),
             now.boot,
             same_boot,
         );
-        let leases = Leases::restored(facts.leases.clone(), &boot_id, |work| {
+        let mut leases = Leases::restored(facts.leases.clone(), &boot_id, |work| {
             let held = works.held().get(work)?;
             Some((held.generation(), held.exclusive()?))
         });
+        leases.mutation = config.mutation;
+        works.mutation = config.mutation;
+        let of_boot = facts.leases.as_ref().filter(|m| m.boot_id == boot_id);
         out.event(
             Component::Agent("self".to_string()),
             EventKind::AgentStarted {
@@ -96,15 +105,17 @@ impl Agent {
             report: Report::new(facts.session.clone(), now.boot),
             inbox: Inbox::default(),
             enforcement: Enforcement::None,
-            epoch_seen: memory.epoch_seen,
+            declared: of_boot.is_some_and(|m| m.declared)
+                || memory.declared_on.as_ref() == Some(&boot_id),
+            last_words: Words::new(memory.watchdog_told.clone()),
+            epoch_seen: memory
+                .epoch_seen
+                .max(of_boot.map_or(Epoch(0), |m| m.epoch_seen)),
             sample: None,
             sampled_at: None,
             effects: VecDeque::new(),
             remembered: memory,
-            remembered_leases: LeaseMemory {
-                boot_id,
-                leases: Vec::new(),
-            },
+            remembered_leases: None,
             promised: Vec::new(),
             clock: now,
             config,
@@ -124,6 +135,7 @@ impl Agent {
             wall: now.wall,
         };
         let mut out = Out::new(self.clock);
+        self.last_words.turn();
         // First of all, so that nothing is decided under a lease that is over.
         self.end_lost_leases(&mut out);
         self.apply(&mut out, input);
@@ -158,7 +170,8 @@ impl Agent {
             .filter(|_| self.report.is_up())
             .map(|at| (at, Wake::Outbox));
         let stale = self.stale_at().map(|at| (at, Wake::SampleStale));
-        [lease, unit, heartbeat, outbox, stale]
+        let words = self.last_words.due().map(|at| (at, Wake::LastWords));
+        [lease, unit, heartbeat, outbox, stale, words]
             .into_iter()
             .flatten()
             .min()
@@ -173,7 +186,13 @@ impl Agent {
         match input {
             Input::Timer => {}
             Input::Sample(sample) => self.take_sample(out, sample),
-            Input::Observed { unit, seen } => {
+            Input::Observed { unit, mut seen } => {
+                if self.config.mutation.has(Mutation::UnknownIsDown)
+                    && matches!(seen, Seen::Unknown { .. })
+                {
+                    let cause = DownCause::Gone;
+                    seen = Seen::NotRunning { cause };
+                }
                 self.supervisor.observed(out, &mut self.book, &unit, seen);
             }
             Input::Probed { unit, verdict } => {
@@ -211,6 +230,11 @@ impl Agent {
             Input::Received { message, retained } => self.receive(out, message, retained),
             Input::Malformed { error } => self.inbox.malformed(out, &error),
             Input::Enforcement(enforcement) => self.take_enforcement(enforcement),
+            Input::LastWords(words) => self.last_words.found(out, words),
+            Input::BootStatus { reset } => {
+                let boot_id = &self.facts.session.boot_id;
+                self.last_words.device(out, boot_id, reset);
+            }
             Input::Reconfigured(config) => self.reconfigure(out, *config),
             Input::ConfigRefused { error } => self.refuse_config(out, error),
             Input::GoingDown {
@@ -240,6 +264,7 @@ impl Agent {
             self.judge.blind(&mut self.book);
             out.log(LogLevel::Warn, "samples stopped coming".to_string());
         }
+        self.last_words.tick(&mut out);
         self.supervisor.tick(&mut out, &mut self.book);
         self.reconcile(&mut out);
         self.judge_self(&mut out);
@@ -255,18 +280,25 @@ impl Agent {
     /// Memory before promises before acts, and events on disk before messages: after a crash
     /// between any two of them the next run knows at least as much as the outside does. An act
     /// waits for the memory alone, which is what makes a restart quick.
-    fn flush(&mut self, out: Out, spool: Vec<Effect>) {
+    fn flush(&mut self, mut out: Out, spool: Vec<Effect>) {
+        if self.config.mutation.has(Mutation::ActBeforeRemember) {
+            self.effects.extend(core::mem::take(&mut out.host));
+        }
         let memory = self.memory();
         if memory != self.remembered {
             self.remembered = memory;
             self.effects
                 .push_back(Effect::Remember(Box::new(self.remembered.clone())));
         }
-        let leases = self.leases.memory(&self.facts.session.boot_id);
-        if leases != self.remembered_leases {
-            self.remembered_leases = leases;
-            self.effects
-                .push_back(Effect::RememberLeases(self.remembered_leases.clone()));
+        let leases = LeaseMemory {
+            boot_id: self.facts.session.boot_id.clone(),
+            leases: self.leases.records(),
+            epoch_seen: self.epoch_seen,
+            declared: self.declared,
+        };
+        if self.remembered_leases.as_ref() != Some(&leases) {
+            self.remembered_leases = Some(leases.clone());
+            self.effects.push_back(Effect::RememberLeases(leases));
         }
         let promises = self.promises();
         if promises != self.promised {
@@ -291,9 +323,15 @@ impl Agent {
             epoch_seen: self.epoch_seen,
             assignment: self.works.assignment().clone(),
             works: self.works.memory(),
-            uses: self.supervisor.tools().budget.uses(),
+            uses: if self.config.mutation.has(Mutation::ForgetUses) {
+                Vec::new()
+            } else {
+                self.supervisor.tools().budget.uses()
+            },
             conditions: self.book.all(),
             dropped_events: self.outbox.dropped(),
+            watchdog_told: self.last_words.told().clone(),
+            declared_on: self.declared.then(|| self.facts.session.boot_id.clone()),
             ..Memory::default()
         };
         // Whether somebody looks now is not worth a write to disk.

@@ -77,6 +77,14 @@ impl Budget {
         Ok(stand(used + 1))
     }
 
+    /// The newest use of this unit on this boot was none: nothing was restarted.
+    pub(crate) fn give_back(&mut self, unit: &UnitKey) {
+        let of_this = |u: &Use| u.unit == *unit && u.boot_id == self.boot_id;
+        if let Some(at) = self.uses.iter().rposition(of_this) {
+            self.uses.remove(at);
+        }
+    }
+
     /// A fresh budget, on a person's word.
     pub(crate) fn renew(&mut self, unit: &UnitKey) {
         self.uses.retain(|u| u.unit != *unit);

@@ -7,6 +7,8 @@ use nodemedic_protocol::sample::PerMille;
 use nodemedic_protocol::work::{ProbeSpec, Run};
 use nodemedic_protocol::{Millis, NodeId, ServiceName};
 
+use crate::mutation::Mutations;
+
 /// Live settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -34,6 +36,9 @@ pub struct Config {
     pub rules: Rules,
     /// Most events that wait to be stored by the coordinator; then the drop rule applies.
     pub spool_events_max: usize,
+    /// A deliberate fault; none outside of the simulation.
+    #[doc(hidden)]
+    pub mutation: Mutations,
 }
 
 /// Four days of one event a minute: longer than a weekend without a coordinator, and below 8 MiB
@@ -57,6 +62,7 @@ impl Config {
             work_restart: RestartPolicy::default(),
             rules: Rules::default(),
             spool_events_max: SPOOL_EVENTS_MAX,
+            mutation: Mutations::NONE,
         }
     }
 }

@@ -120,6 +120,31 @@ pub struct Act {
     pub stop_grace: Millis,
     /// After so long the action is over: `TimedOut`.
     pub timeout: Millis,
+    /// What must stand at the very moment of a `Start`, or of the starting half of a `Restart`;
+    /// absent for what anybody may hold. An act whose gate stays shut ends as `Failed` with
+    /// [`DownCause::TurnedAway`](crate::DownCause), and nothing of the unit has run.
+    pub gate: Option<Gate>,
+}
+
+/// What must stand when exclusive work starts. The core looked when it made the act; between that
+/// and the start there may be a slow disk, a frozen agent or a suspended host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// The end of the lease as the core knew it; a later one in the newest `Promise` counts.
+    pub deadline: Boottime,
+    /// Whether the watchdog must know it first.
+    pub promise: GatePromise,
+}
+
+/// Whether a start waits for the watchdog's word that it took the promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GatePromise {
+    /// Never: nothing is promised for work with `on_lease_loss = "keep"`.
+    No,
+    /// If anybody enforces promises. Nobody was told so on this boot, so nobody counts on it.
+    IfEnforced,
+    /// In any case: the coordinator may count on it.
+    Required,
 }
 
 /// A promise to the coordinator: this work is over at `deadline + grace` unless the deadline is
@@ -162,4 +187,6 @@ pub enum Wake {
     Outbox,
     /// Samples stopped coming.
     SampleStale,
+    /// The watchdog's last words wait for what the device says.
+    LastWords,
 }

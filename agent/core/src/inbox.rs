@@ -11,6 +11,7 @@ use nodemedic_protocol::{Boottime, Component, Millis};
 use crate::agent::Agent;
 use crate::effect::LogLevel;
 use crate::input::ToNode;
+use crate::mutation::Mutation;
 use crate::out::Out;
 use crate::unit::UnitKey;
 
@@ -76,6 +77,9 @@ impl Agent {
             ToNode::Command(command) => self.command(out, command, retained),
             ToNode::Lease(ack) => self.lease_ack(out, &ack, retained),
             ToNode::Coordinator(state) => {
+                // A leader's epoch is committed before it is published: whoever has a lower one
+                // leads no more, also when its messages come first.
+                self.epoch_seen = self.epoch_seen.max(state.epoch);
                 let what = if state.online { "leads" } else { "is gone" };
                 out.log(
                     LogLevel::Info,
@@ -106,15 +110,17 @@ impl Agent {
     }
 
     fn refusal(&self, out: &Out, command: &Command, retained: bool) -> Option<Refusal> {
-        if retained {
+        let mutation = self.config.mutation;
+        let foreign = mutation.has(Mutation::ObeyForeign);
+        if retained && !mutation.has(Mutation::ObeyRetained) {
             Some(Refusal::Retained)
-        } else if command.node != self.config.node {
+        } else if command.node != self.config.node && !foreign {
             Some(Refusal::ForeignNode)
-        } else if command.boot_id != self.facts.session.boot_id {
+        } else if command.boot_id != self.facts.session.boot_id && !foreign {
             Some(Refusal::ForeignBoot)
-        } else if command.not_after < out.now.boot {
+        } else if command.not_after < out.now.boot && !mutation.has(Mutation::ObeyExpired) {
             Some(Refusal::Expired)
-        } else if command.epoch < self.epoch_seen {
+        } else if command.epoch < self.epoch_seen && !mutation.has(Mutation::AcceptOldEpoch) {
             Some(Refusal::OlderEpoch {
                 seen: self.epoch_seen,
             })
@@ -149,7 +155,8 @@ impl Agent {
             self.inbox.refuse(out, "foreign lease", error);
             return;
         }
-        if ack.epoch < self.epoch_seen {
+        let mutation = self.config.mutation;
+        if ack.epoch < self.epoch_seen && !mutation.has(Mutation::AcceptOldEpoch) {
             let error = format!(
                 "dropped a lease of epoch {}; epoch {} is obeyed",
                 ack.epoch, self.epoch_seen
@@ -158,7 +165,12 @@ impl Agent {
             return;
         }
         self.epoch_seen = ack.epoch;
-        for grant in &ack.grants {
+        let named = if mutation.has(Mutation::AckRenewsAll) {
+            self.works.all_grants()
+        } else {
+            ack.grants.clone()
+        };
+        for grant in &named {
             let Some(held) = self.works.held().get(&grant.work) else {
                 continue;
             };
@@ -168,14 +180,10 @@ impl Agent {
             if held.generation() != grant.generation || held.ending.is_some() {
                 continue;
             }
-            self.leases.renew(
-                out.now.boot,
-                ack.n,
-                ack.term,
-                &grant.work,
-                grant.generation,
-                on_loss,
-            );
+            let (n, term) = (ack.n, ack.term);
+            let generation = grant.generation;
+            self.leases
+                .renew(out.now.boot, n, term, &grant.work, generation, on_loss);
         }
         if let Some(stream) = &ack.stream {
             let trims = self.outbox.stored(out.now.boot, stream, ack.events_stored);

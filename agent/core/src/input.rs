@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use nodemedic_protocol::event::Outcome;
+use nodemedic_protocol::event::{LastWords, Outcome};
 use nodemedic_protocol::health::Reason;
 use nodemedic_protocol::message::{Command, CoordinatorState, LeaseAck};
 use nodemedic_protocol::sample::Sample;
@@ -76,6 +76,14 @@ pub enum Input {
     },
     /// The watchdog said how it keeps promises, or it does not answer (then `None`).
     Enforcement(Enforcement),
+    /// What the watchdog wrote down before it had a host reset or killed; found at the start.
+    LastWords(LastWords),
+    /// The watchdog's device says whether this boot follows a reset by it. Comes with the first
+    /// answer of a watchdog.
+    BootStatus {
+        /// True when it does.
+        reset: bool,
+    },
     /// The configuration was read again and is valid.
     Reconfigured(Box<Config>),
     /// The configuration on disk is refused; the old one stays in force.
@@ -131,6 +139,8 @@ pub enum Seen {
 pub enum DownCause {
     /// Nothing says that it ever ran on this boot.
     NotStarted,
+    /// An act was to start it and its gate stayed shut: nothing of it ran. Why.
+    TurnedAway(String),
     /// Its main process ended by itself with this status.
     Exited(i32),
     /// Its main process was ended by this signal.
@@ -147,6 +157,7 @@ impl fmt::Display for DownCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DownCause::NotStarted => f.write_str("not started on this boot"),
+            DownCause::TurnedAway(why) => write!(f, "not let in: {why}"),
             DownCause::Exited(status) => write!(f, "exited with status {status}"),
             DownCause::Killed(signal) => write!(f, "killed by signal {signal}"),
             DownCause::StoppedByOther => f.write_str("stopped by somebody else"),

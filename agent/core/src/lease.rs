@@ -12,6 +12,7 @@ use nodemedic_protocol::work::OnLeaseLoss;
 use nodemedic_protocol::{BootId, Boottime, Generation, Millis, WorkName};
 
 use crate::memory::{LeaseMemory, LeaseRecord};
+use crate::mutation::{Mutation, Mutations};
 
 /// So many send times are kept. An ack that answers an older heartbeat would renew to a moment that
 /// has passed: 64 heartbeats of 5 s are longer than any sensible term.
@@ -33,6 +34,7 @@ pub(crate) struct Lease {
 pub(crate) struct Leases {
     sent: VecDeque<(u64, Boottime)>,
     held: BTreeMap<WorkName, Lease>,
+    pub(crate) mutation: Mutations,
 }
 
 impl Leases {
@@ -99,13 +101,19 @@ impl Leases {
         let Some((_, sent_at)) = self.sent.iter().find(|(sent, _)| *sent == n) else {
             return false;
         };
-        let deadline = *sent_at + Millis(term.0.min(TERM_MAX.0));
+        let from = if self.mutation.has(Mutation::LeaseFromAck) {
+            now
+        } else {
+            *sent_at
+        };
+        let deadline = from + Millis(term.0.min(TERM_MAX.0));
         if deadline <= now {
             return false;
         }
         match self.held.get_mut(work) {
             Some(held) if held.generation == generation => {
-                if held.on_loss == OnLeaseLoss::Stop && held.deadline <= now {
+                let over = held.on_loss == OnLeaseLoss::Stop && held.deadline <= now;
+                if over && !self.mutation.has(Mutation::RenewAfterEnd) {
                     return false;
                 }
                 held.deadline = held.deadline.max(deadline);
@@ -130,7 +138,10 @@ impl Leases {
     pub(crate) fn lost(&self, now: Boottime) -> Vec<(WorkName, Generation)> {
         self.held
             .iter()
-            .filter(|(_, l)| l.on_loss == OnLeaseLoss::Stop && l.deadline <= now)
+            .filter(|(_, l)| l.deadline <= now)
+            .filter(|(_, l)| {
+                l.on_loss == OnLeaseLoss::Stop || self.mutation.has(Mutation::KeepIsStop)
+            })
             .map(|(work, l)| (work.clone(), l.generation))
             .collect()
     }
@@ -159,19 +170,15 @@ impl Leases {
     }
 
     /// What a restarted agent must know.
-    pub(crate) fn memory(&self, boot_id: &BootId) -> LeaseMemory {
-        LeaseMemory {
-            boot_id: boot_id.clone(),
-            leases: self
-                .held
-                .iter()
-                .map(|(work, l)| LeaseRecord {
-                    work: work.clone(),
-                    generation: l.generation,
-                    deadline: l.deadline,
-                })
-                .collect(),
-        }
+    pub(crate) fn records(&self) -> Vec<LeaseRecord> {
+        self.held
+            .iter()
+            .map(|(work, l)| LeaseRecord {
+                work: work.clone(),
+                generation: l.generation,
+                deadline: l.deadline,
+            })
+            .collect()
     }
 }
 
@@ -248,7 +255,12 @@ mod tests {
         let mut leases = Leases::default();
         leases.sent(1, Boottime(1000));
         renew(&mut leases, 1001, 1, 3);
-        let memory = leases.memory(&boot("a"));
+        let memory = LeaseMemory {
+            boot_id: boot("a"),
+            leases: leases.records(),
+            epoch_seen: nodemedic_protocol::Epoch(0),
+            declared: false,
+        };
         let same = Leases::restored(Some(memory.clone()), &boot("a"), wanted);
         assert!(same.covers(Boottime(2000), &work(), Generation(3)));
         let other = Leases::restored(Some(memory), &boot("b"), wanted);

@@ -20,10 +20,14 @@ pub mod facts;
 mod inbox;
 pub mod input;
 mod judge;
+mod last_words;
 mod lease;
 pub mod memory;
+#[doc(hidden)]
+pub mod mutation;
 mod out;
 mod outbox;
+mod permit;
 mod report;
 mod steer;
 #[cfg(test)]
@@ -37,7 +41,7 @@ mod works;
 pub use agent::Agent;
 pub use budget::WINDOW_MAX;
 pub use config::Config;
-pub use effect::{Act, ActionId, Effect, Promise, Token, Wake};
+pub use effect::{Act, ActionId, Effect, Gate, GatePromise, Promise, Token, Wake};
 pub use facts::{Facts, Spooled};
 pub use input::{DownCause, Input, Seen, ToNode, Verdict};
 pub use memory::{LeaseMemory, Memory};

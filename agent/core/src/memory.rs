@@ -46,6 +46,22 @@ pub struct Memory {
     pub conditions: Vec<Condition>,
     /// Events dropped because the spool was full, ever.
     pub dropped_events: u64,
+    /// What was already told of the watchdog's last words and resets.
+    #[serde(default)]
+    pub watchdog_told: WatchdogTold,
+    /// The newest boot on which it was declared that promises are enforced; for when the file of
+    /// leases, which says it too, is lost.
+    #[serde(default)]
+    pub declared_on: Option<BootId>,
+}
+
+/// What was already told of the watchdog.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchdogTold {
+    /// Boot and time of the newest last words that were told.
+    pub words: Option<(BootId, Boottime)>,
+    /// The newest boot of which it was told that it follows a reset.
+    pub reset: Option<BootId>,
 }
 
 impl Default for Memory {
@@ -64,6 +80,8 @@ impl Default for Memory {
             fenced: Vec::new(),
             conditions: Vec::new(),
             dropped_events: 0,
+            watchdog_told: WatchdogTold::default(),
+            declared_on: None,
         }
     }
 }
@@ -144,6 +162,18 @@ pub struct LeaseMemory {
     pub boot_id: BootId,
     /// Each work at most once.
     pub leases: Vec<LeaseRecord>,
+    /// Highest epoch obeyed on this boot: this file is on a tmpfs, so no restored disk image turns
+    /// it back.
+    #[serde(default)]
+    pub epoch_seen: Epoch,
+    /// Whether the coordinator was told on this boot that promises are enforced. It may count on
+    /// that until it hears otherwise, so a file that does not say counts as yes.
+    #[serde(default = "yes")]
+    pub declared: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// One lease.

@@ -12,8 +12,9 @@ use crate::agent::Agent;
 use crate::conditions::Finding;
 use crate::config::{Config, Service, WhenSpent};
 use crate::input::PluginReport;
+use crate::mutation::Mutation;
 use crate::out::Out;
-use crate::supervisor::{Goal, Plan, Stage};
+use crate::supervisor::{Goal, Permit, Plan, Stage};
 use crate::unit::UnitKey;
 use crate::works::plan_of;
 
@@ -48,7 +49,8 @@ impl Agent {
         } else {
             Goal::Run
         };
-        self.supervisor.aim(out, &mut self.book, &key, goal, true);
+        self.supervisor
+            .aim(out, &mut self.book, &key, goal, Permit::Free);
     }
 
     /// Conditions of services and works that nobody knows any more end here.
@@ -97,13 +99,6 @@ impl Agent {
         self.book
             .raise(out, &component, &Reason::ConfigRefused, finding);
         out.event(component, EventKind::ConfigRefused { error });
-    }
-
-    pub(crate) fn take_enforcement(&mut self, enforcement: Enforcement) {
-        if self.enforcement != enforcement {
-            self.enforcement = enforcement;
-            self.report.rebirth();
-        }
     }
 
     /// A plugin's report is complete: what it does not name is well.
@@ -256,10 +251,10 @@ impl Agent {
                 over_by: held.over_by,
             },
         };
-        let permit = match held.exclusive() {
-            Some(_) => self.leases.covers(now, work, held.generation()),
-            None => true,
-        };
+        if self.config.mutation.has(Mutation::StopUnproved) && held.ending.is_some() {
+            held.stopped = true;
+        }
+        let (sharing, generation) = (held.exclusive(), held.generation());
         let detail = held.detail.clone();
         let stopped = held.stopped;
         match self.supervisor.get(&key) {
@@ -270,6 +265,7 @@ impl Agent {
         if goal != Goal::Run {
             self.supervisor.explain(&key, &detail);
         }
+        let permit = self.permit(out, work, sharing, generation);
         self.supervisor.aim(out, &mut self.book, &key, goal, permit);
     }
 

@@ -10,12 +10,14 @@ use alloc::vec::Vec;
 
 use nodemedic_protocol::message::Refusal;
 use nodemedic_protocol::work::{
-    Assigned, Assignment, Check, Desired, OnLeaseLoss, ProbeSpec, Run, Sharing, StopCause, WorkSpec,
+    Assigned, Assignment, Check, Desired, GrantRef, OnLeaseLoss, ProbeSpec, Run, Sharing,
+    StopCause, WorkSpec,
 };
 use nodemedic_protocol::{Boottime, Generation, Revision, WorkName};
 
 use crate::config::{Config, WhenSpent};
 use crate::memory::WorkMemory;
+use crate::mutation::{Mutation, Mutations};
 use crate::substitute::{Names, instance};
 use crate::supervisor::Plan;
 
@@ -80,6 +82,7 @@ impl Held {
 pub(crate) struct Works {
     assignment: Assignment,
     held: BTreeMap<WorkName, Held>,
+    pub(crate) mutation: Mutations,
 }
 
 impl Works {
@@ -104,6 +107,7 @@ impl Works {
         let mut works = Works {
             assignment: Assignment::default(),
             held,
+            mutation: Mutations::NONE,
         };
         works.follow(assignment, now);
         works
@@ -125,6 +129,15 @@ impl Works {
         self.held.get_mut(work)
     }
 
+    /// Every grant that is held.
+    pub(crate) fn all_grants(&self) -> Vec<GrantRef> {
+        let grant = |(work, held): (&WorkName, &Held)| GrantRef {
+            work: work.clone(),
+            generation: held.generation(),
+        };
+        self.held.iter().map(grant).collect()
+    }
+
     pub(crate) fn names(&self) -> Vec<WorkName> {
         self.held.keys().cloned().collect()
     }
@@ -139,7 +152,8 @@ impl Works {
         now: Boottime,
     ) -> Result<Vec<WorkName>, Refusal> {
         let seen = self.assignment.revision;
-        if assignment.revision < seen {
+        let older = assignment.revision < seen;
+        if older && !self.mutation.has(Mutation::AcceptOldRevision) {
             return Err(Refusal::OlderRevision { seen });
         }
         if assignment.revision == seen {
@@ -205,7 +219,11 @@ impl Works {
                 held.end(StopCause::Asked, "the assignment says so");
             }
             // A generation on its way out stays there: somebody may have been told that it ends.
-            Desired::Run if held.ending.is_some() => {}
+            Desired::Run if held.ending.is_some() => {
+                if self.mutation.has(Mutation::ReviveEnded) {
+                    *held = Held::new(assigned.clone(), now);
+                }
+            }
             // How it runs is fixed for a generation: what was started one way is stopped that way.
             Desired::Run => {
                 let run = core::mem::replace(&mut held.assigned, assigned.clone());

@@ -102,7 +102,10 @@ impl Store {
     /// # Errors
     /// When the disk refuses.
     pub fn keep_leases(&self, leases: &LeaseMemory) -> Result<(), FileError> {
-        keep(&self.leases, leases)
+        keep(&self.leases, leases).inspect_err(|_| {
+            // What it says may be over by now. No file means that everything is.
+            let _ = std::fs::remove_file(&self.leases);
+        })
     }
 }
 
@@ -215,6 +218,8 @@ mod tests {
         let leases = LeaseMemory {
             boot_id: one.clone(),
             leases: Vec::new(),
+            epoch_seen: Epoch(3),
+            declared: true,
         };
         store.keep_leases(&leases).unwrap();
         assert_eq!(store.leases(&one).unwrap().value, Some(leases));

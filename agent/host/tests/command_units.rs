@@ -16,6 +16,7 @@ use nodemedic_agent_core::{DownCause, Input, Seen, UnitKey, Verdict};
 use nodemedic_agent_host::manager::target::Target;
 use nodemedic_agent_host::manager::{UnitSettings, Units};
 use nodemedic_agent_host::sampler::pid_stat::{of_session, stat_of};
+use nodemedic_agent_host::watchdog::confirm;
 use nodemedic_protocol::event::{Outcome, Verb};
 use nodemedic_protocol::work::{Check, ProbeSpec, Run};
 use nodemedic_protocol::{BootId, Generation, Millis, WorkName};
@@ -46,10 +47,13 @@ impl World {
             bus_address: Some("unix:path=/nonexistent".into()),
             cgroup_root: "/sys/fs/cgroup".into(),
             seed: 1,
+            gate_program: "/proc/self/exe".into(),
         };
+        // Nothing here has a gate: agent/tests/gate.rs has.
+        let (confirmer, _questions) = confirm::questions();
         World {
             dir,
-            units: Units::new(settings, outbox),
+            units: Units::new(settings, confirmer, outbox),
             inputs,
             actions: 0,
         }
@@ -102,6 +106,7 @@ impl World {
             environment: BTreeMap::from([("NODEMEDIC_NODE".into(), "node-1".into())]),
             stop_grace: Millis(grace),
             timeout: Millis(20_000),
+            gate: None,
         });
         action
     }
@@ -388,6 +393,7 @@ async fn another_generation_is_never_started_beside_the_one_that_runs() {
         environment: BTreeMap::new(),
         stop_grace: Millis(100),
         timeout: Millis(20_000),
+        gate: None,
     });
     let (outcome, seen) = world.ended(action).await;
     assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");

@@ -36,6 +36,8 @@ pub struct Settings {
     pub state: PathBuf,
     /// Is empty after a reboot.
     pub run: PathBuf,
+    /// Where the watchdog keeps its last words.
+    pub last_words: PathBuf,
     /// The sampler.
     pub sampling: Sampling,
     /// Plugins.

@@ -68,6 +68,8 @@ pub struct RawPaths {
     pub state: Option<PathBuf>,
     /// Is empty after a reboot.
     pub run: Option<PathBuf>,
+    /// The watchdog's last words.
+    pub last_words: Option<PathBuf>,
 }
 
 /// `[sampling]`.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use nodemedic_agent_core::Config;
 use nodemedic_agent_core::config::SPOOL_EVENTS_MAX;
+use nodemedic_agent_core::mutation::Mutations;
 use nodemedic_agent_core::substitute::Names;
 use nodemedic_agent_host::plugin::PluginSpec;
 use nodemedic_agent_host::sampler::Roots;
@@ -60,6 +61,11 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Mistake> {
         .state
         .unwrap_or_else(|| "/var/lib/nodemedic".into());
     let run = raw.paths.run.unwrap_or_else(|| "/run/nodemedic".into());
+    let last_words = raw
+        .paths
+        .last_words
+        .unwrap_or_else(|| "/var/lib/nodemedic-watchdog/last-words".into());
+    absolute(&["paths", "last_words"], &last_words)?;
     absolute(&["paths", "state"], &state)?;
     absolute(&["paths", "run"], &run)?;
     Ok(Settings {
@@ -76,11 +82,13 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Mistake> {
             rules: rules::rules(&raw.rules)?,
             spool_events_max: SPOOL_EVENTS_MAX,
             vars: raw.vars,
+            mutation: Mutations::NONE,
         },
         site,
         broker: raw.broker.map(broker::broker).transpose()?,
         state,
         run,
+        last_words,
         sampling,
         plugins: plugins(raw.plugin)?,
     })

@@ -34,7 +34,7 @@ pub const START_GRACE: Millis = Millis::from_secs(30);
 pub const STOP_GRACE: Millis = Millis::from_secs(10);
 
 /// What somebody who left the choice open is told.
-const CHOICE: &str = "exclusive work must say what its node does when it cannot reach the \
+pub const CHOICE: &str = "exclusive work must say what its node does when it cannot reach the \
     coordinator; there is no default, because both cost something:\n  \
     exclusive = { on_lease_loss = \"stop\" }  the node stops it in time, and it starts elsewhere \
     by itself; price: a coordinator that is away for longer than the lease stops this work\n  \

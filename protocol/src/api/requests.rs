@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::fence::FenceThen;
 use crate::time::Millis;
 use crate::work::WorkSpec;
 
@@ -22,9 +23,12 @@ pub struct PutWork {
 pub struct DrainRequest {
     /// Why; people will ask.
     pub reason: String,
-    /// After so long what is left is stopped. Without one nothing is forced.
+    /// So long after it has begun what is left is stopped. Without one nothing is forced.
     #[serde(default)]
     pub deadline: Option<Millis>,
+    /// Begins at once, however many hosts are out. It is recorded.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub override_budget: bool,
 }
 
 /// `POST /api/v1/nodes/{node}/cordon`.
@@ -41,6 +45,44 @@ pub struct CordonRequest {
 #[serde(deny_unknown_fields)]
 pub struct ConfirmDownRequest {
     /// How the person knows.
+    pub reason: String,
+    /// Who says so.
+    pub by: String,
+}
+
+/// `POST /api/v1/nodes/{node}/fence`: switch a host off and prove it. Not held by the storm brake.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FenceRequest {
+    /// Why; people will ask.
+    pub reason: String,
+    /// Who wants it.
+    pub by: String,
+    /// Begins at once, however many hosts are out. It is recorded.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub override_budget: bool,
+    /// What becomes of the host afterwards; absent: as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<FenceThen>,
+}
+
+/// `POST /api/v1/nodes/{node}/cancel-fence`: ask its devices nothing more. What was asked before is
+/// not undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CancelFenceRequest {
+    /// Why; people will ask.
+    pub reason: String,
+    /// Who says so.
+    pub by: String,
+}
+
+/// `POST /api/v1/fence-devices/{device}/trust`: a person's word that a device which was wrong may be
+/// believed again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustDeviceRequest {
+    /// What was wrong with it, and how that was repaired.
     pub reason: String,
     /// Who says so.
     pub by: String,

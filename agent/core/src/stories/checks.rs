@@ -24,6 +24,7 @@ impl World {
                 .acts
                 .iter()
                 .filter(|(_, a)| a.unit == *key && a.verb == Verb::Restart)
+                .filter(|(_, a)| !self.shut.contains(&a.action))
                 .map(|(at, _)| *at)
                 .collect();
             for (i, first) in restarts.iter().enumerate() {

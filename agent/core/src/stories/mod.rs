@@ -2,10 +2,13 @@
 //! watched by checks that run at every step.
 
 mod checks;
+mod gate;
 mod given;
 mod ladder;
+mod last_words;
 mod lease;
 mod properties;
+mod rollback;
 mod session;
 mod works;
 
@@ -51,6 +54,8 @@ pub(super) struct Thing {
     pub broken: bool,
     /// Cannot be stopped.
     pub stuck: bool,
+    /// Is not let in when it is to start.
+    pub shut: bool,
     /// Nobody can see it.
     pub hidden: bool,
     pub probe: Verdict,
@@ -63,6 +68,7 @@ impl Default for Thing {
             why_not: DownCause::NotStarted,
             broken: false,
             stuck: false,
+            shut: false,
             hidden: false,
             probe: Verdict::Pass,
         }
@@ -89,6 +95,8 @@ pub(super) struct World {
     pub spool: Spooled,
     pub things: BTreeMap<UnitKey, Thing>,
     pub acts: Vec<(Millis, Act)>,
+    /// Acts whose gate stayed shut: nothing was started by them.
+    pub shut: Vec<crate::ActionId>,
     pub sent: Vec<Message>,
     pub promises: Vec<Promise>,
     pub events: Vec<Event>,
@@ -139,6 +147,7 @@ impl World {
             spool,
             things: BTreeMap::new(),
             acts: Vec::new(),
+            shut: Vec::new(),
             sent: Vec::new(),
             promises: Vec::new(),
             events: Vec::new(),
@@ -310,8 +319,18 @@ impl World {
     /// An action takes its effect.
     fn done(&mut self, act: &Act) {
         let generation = act.generation;
+        let starts = matches!(act.verb, Verb::Start | Verb::Restart);
+        if starts && self.thing(&act.unit).shut {
+            self.shut.push(act.action);
+        }
         let thing = self.thing(&act.unit);
         let outcome = match act.verb {
+            Verb::Start | Verb::Restart if thing.shut => {
+                let why = "the watchdog did not answer".to_string();
+                thing.runs = None;
+                thing.why_not = DownCause::TurnedAway(why.clone());
+                Outcome::Failed(why)
+            }
             Verb::Start if thing.runs.is_some() => Outcome::Done,
             Verb::Start | Verb::Restart if thing.broken => {
                 thing.runs = None;

@@ -10,7 +10,7 @@ use nodemedic_protocol::event::{BudgetUse, EventKind, Outcome, Verb};
 use nodemedic_protocol::health::Reason;
 use nodemedic_protocol::{Boottime, Millis};
 
-use super::{Ctx, Ended, Goal, Plan, Stage};
+use super::{Ctx, Ended, Goal, Permit, Plan, Stage};
 use crate::effect::{Act, Effect};
 use crate::input::{DownCause, Seen, Verdict};
 use crate::unit::UnitKey;
@@ -22,13 +22,16 @@ const ANSWER_MARGIN: Millis = Millis::from_secs(5);
 /// A kill and the look that proves it take at most this long on a host that still works.
 const PROOF_TIME: Millis = Millis::from_secs(5);
 
+/// Before anybody said whether it may start.
+const UNASKED: &str = "nobody has said yet that it may start";
+
 /// One unit.
 #[derive(Clone, Debug)]
 pub(crate) struct Unit {
     pub(super) key: UnitKey,
     pub(super) plan: Plan,
     pub(super) goal: Goal,
-    pub(super) permit: bool,
+    pub(super) permit: Permit,
     pub(super) stage: Stage,
     pub(super) stage_since: Boottime,
     pub(super) seen: Option<Seen>,
@@ -36,6 +39,8 @@ pub(crate) struct Unit {
     pub(super) failures: u32,
     /// Stops and fences in a row that could not be proved.
     pub(super) unproved: u32,
+    /// Starts in a row whose gate stayed shut.
+    pub(super) turned_away: u32,
     /// Since when it runs well without a break.
     pub(super) well_since: Option<Boottime>,
     /// Since when it is down, once that was told.
@@ -49,12 +54,13 @@ impl Unit {
             key,
             plan,
             goal: Goal::Run,
-            permit: false,
+            permit: Permit::No(UNASKED),
             stage: Stage::Unseen,
             stage_since: now,
             seen: None,
             failures: 0,
             unproved: 0,
+            turned_away: 0,
             well_since: None,
             down_since: None,
             detail: String::new(),
@@ -82,7 +88,10 @@ impl Unit {
             Stage::Unknown { why } | Stage::Suspect { why, .. } => why.clone(),
             Stage::Backoff { cause, .. } => cause.clone(),
             Stage::Unseen => "not looked at yet".to_string(),
-            Stage::Idle => "waits for its lease".to_string(),
+            Stage::Idle => match self.permit {
+                Permit::No(why) => why.to_string(),
+                Permit::Free | Permit::Gated(_) => "may start".to_string(),
+            },
             Stage::Starting {
                 last: Some(why), ..
             } => why.clone(),
@@ -184,8 +193,8 @@ impl Unit {
     }
 
     /// What it is to do, and whether it may start now.
-    pub(crate) fn aim(&mut self, ctx: &mut Ctx<'_>, goal: Goal, permit: bool) {
-        let gained = permit && !self.permit;
+    pub(crate) fn aim(&mut self, ctx: &mut Ctx<'_>, goal: Goal, permit: Permit) {
+        let gained = permit.may_start() && !self.permit.may_start();
         self.permit = permit;
         if self.goal == goal {
             if gained && self.stage == Stage::Idle {
@@ -269,6 +278,10 @@ impl Unit {
             environment: self.plan.environment.clone(),
             stop_grace,
             timeout,
+            gate: match verb {
+                Verb::Start | Verb::Restart => self.permit.gate(),
+                Verb::Stop | Verb::Fence | Verb::Unfence => None,
+            },
         }));
         self.enter(
             now,

@@ -124,6 +124,14 @@ impl Ledger {
         });
     }
 
+    /// A start that was none.
+    pub(crate) fn forget_start(&mut self, unit: &UnitKey, generation: Option<Generation>) {
+        self.started.remove(&Started {
+            unit: unit.clone(),
+            generation,
+        });
+    }
+
     /// Forgets the starts of a unit: it left, or a person gave it a fresh beginning.
     pub(crate) fn forget_starts(&mut self, unit: &UnitKey) {
         self.started.retain(|s| s.unit != *unit);

@@ -27,7 +27,7 @@ use crate::unit::UnitKey;
 
 pub(crate) use ladder::Unit;
 pub(crate) use ledger::Ledger;
-pub(crate) use stage::{Goal, Plan, Stage};
+pub(crate) use stage::{Goal, Permit, Plan, Stage};
 
 /// What the ladders share.
 #[derive(Debug)]
@@ -162,7 +162,7 @@ impl Supervisor {
         book: &mut Book,
         key: &UnitKey,
         goal: Goal,
-        permit: bool,
+        permit: Permit,
     ) {
         self.with(out, book, key, |unit, ctx| unit.aim(ctx, goal, permit));
     }

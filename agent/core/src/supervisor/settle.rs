@@ -25,6 +25,16 @@ const STOP_RETRY: RestartPolicy = RestartPolicy {
     healthy_after: Millis::ZERO,
 };
 
+/// How fast a start whose gate stayed shut is tried again: what was in the way (a watchdog that
+/// restarts, a lease that has just been renewed) is mostly over within a second.
+const GATE_RETRY: RestartPolicy = RestartPolicy {
+    max: u32::MAX,
+    window: Millis::ZERO,
+    backoff: Millis(500),
+    backoff_max: Millis::from_secs(30),
+    healthy_after: Millis::ZERO,
+};
+
 impl Unit {
     /// Acts on what was seen last.
     pub(super) fn settle(&mut self, ctx: &mut Ctx<'_>) {
@@ -55,7 +65,7 @@ impl Unit {
         let is_work = matches!(self.key, UnitKey::Work(_));
         let waits = match self.stage {
             Stage::Backoff { .. } => true,
-            Stage::Idle => !self.permit,
+            Stage::Idle => !self.permit.may_start(),
             _ => false,
         };
         if waits {
@@ -106,7 +116,7 @@ impl Unit {
     /// The first start on this boot (for work: under this grant) is no restart and takes nothing
     /// from the budget.
     fn first_start(&mut self, ctx: &mut Ctx<'_>) {
-        if self.permit {
+        if self.permit.may_start() {
             self.begin(ctx, Verb::Start, "it is to run".to_string(), None);
         } else {
             self.enter(ctx.now().boot, Stage::Idle);
@@ -167,7 +177,7 @@ impl Unit {
     /// Restarts it if that is allowed and the budget has a use left; fences it if not.
     pub(super) fn restart(&mut self, ctx: &mut Ctx<'_>, cause: String) {
         let now = ctx.now();
-        if !self.permit {
+        if !self.permit.may_start() {
             self.raise_down(ctx, &cause);
             self.enter(now.boot, Stage::Idle);
             return;
@@ -246,6 +256,17 @@ impl Unit {
         match verb {
             Verb::Start | Verb::Restart => {
                 self.enter(now, Stage::Unseen);
+                let gate = match &self.seen {
+                    Some(Seen::NotRunning {
+                        cause: DownCause::TurnedAway(why),
+                    }) => Some(why.clone()),
+                    _ => None,
+                };
+                if let Some(why) = gate {
+                    self.turned_away(ctx, verb, why);
+                    return;
+                }
+                self.turned_away = 0;
                 match (outcome, &self.seen) {
                     (Outcome::Failed(why), Some(Seen::NotRunning { .. }))
                         if !self.is_stopped_by_other() =>
@@ -259,6 +280,23 @@ impl Unit {
             Verb::Stop | Verb::Fence => self.stop_is_over(ctx, verb, outcome),
             Verb::Unfence => self.unfence_is_over(ctx, outcome),
         }
+    }
+
+    /// Its gate stayed shut and nothing of it ran: that is no failure of the unit, so it costs
+    /// neither its budget nor its standing, and is tried again.
+    fn turned_away(&mut self, ctx: &mut Ctx<'_>, verb: Verb, why: String) {
+        match verb {
+            Verb::Restart => ctx.tools.budget.give_back(&self.key),
+            _ => ctx
+                .tools
+                .ledger
+                .forget_start(&self.key, self.plan.generation),
+        }
+        self.turned_away = self.turned_away.saturating_add(1).min(16);
+        let wait = backoff::delay(&GATE_RETRY, self.turned_away, &mut ctx.tools.rng);
+        let retry_at = ctx.now().boot + wait;
+        let cause = format!("it was not let start: {why}");
+        self.enter(ctx.now().boot, Stage::Backoff { retry_at, cause });
     }
 
     fn stop_is_over(&mut self, ctx: &mut Ctx<'_>, verb: Verb, outcome: &Outcome) {

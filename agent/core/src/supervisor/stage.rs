@@ -8,7 +8,7 @@ use nodemedic_protocol::work::{Check, ProbeSpec, Run};
 use nodemedic_protocol::{Boottime, Generation, Millis};
 
 use crate::config::{RestartPolicy, WhenSpent};
-use crate::effect::{ActionId, Watch};
+use crate::effect::{ActionId, Gate, Watch};
 use crate::unit::UnitKey;
 
 /// Everything about a unit that its configuration or assignment says.
@@ -59,6 +59,30 @@ pub(crate) enum Goal {
     Fence,
 }
 
+/// Whether a unit may start now, and what must still stand at the moment of the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Permit {
+    /// Not now, and what it waits for.
+    No(&'static str),
+    /// Anybody may hold it.
+    Free,
+    /// Under a lease.
+    Gated(Gate),
+}
+
+impl Permit {
+    pub(crate) const fn may_start(self) -> bool {
+        !matches!(self, Permit::No(_))
+    }
+
+    pub(crate) const fn gate(self) -> Option<Gate> {
+        match self {
+            Permit::Gated(gate) => Some(gate),
+            Permit::No(_) | Permit::Free => None,
+        }
+    }
+}
+
 /// Where a unit stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -66,7 +90,7 @@ pub(crate) enum Stage {
     Unseen,
     /// Cannot be seen. Nothing is done.
     Unknown { why: String },
-    /// Does not run, and may not start yet: its lease is awaited.
+    /// Does not run, and may not start yet: its lease, or the watchdog, is awaited.
     Idle,
     /// Runs, and its probe has not passed yet; `last` is the newest failure since the last answer
     /// of another kind.

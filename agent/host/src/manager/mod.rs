@@ -5,6 +5,7 @@
 //! deadline, and all of them speak through one bounded queue.
 
 pub mod command;
+pub mod door;
 pub mod process;
 pub mod systemd;
 pub mod target;
@@ -22,8 +23,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use self::command::Places;
+use self::door::Door;
 use self::systemd::Bus;
 use self::target::Targets;
+use crate::watchdog::confirm::Confirmer;
 
 /// Orders that one unit has not taken yet. The core gives a unit one action at a time.
 const ORDERS_MAX: usize = 16;
@@ -43,6 +46,8 @@ pub struct UnitSettings {
     pub cgroup_root: PathBuf,
     /// Seed of the jitter of probes.
     pub seed: u64,
+    /// The program that is the gate of a command: `/proc/self/exe`.
+    pub gate_program: PathBuf,
 }
 
 /// All units that are looked after.
@@ -52,7 +57,7 @@ pub struct Units {
     bus: Arc<Bus>,
     inputs: mpsc::Sender<Input>,
     units: BTreeMap<UnitKey, Handle>,
-    targets: Targets,
+    door: Door,
     made: u64,
 }
 
@@ -69,15 +74,20 @@ impl Drop for Handle {
 }
 
 impl Units {
-    /// Nothing is looked after yet. What is seen and what ends goes to `inputs`.
+    /// Nothing is looked after yet. What is seen and what ends goes to `inputs`; `confirmer` is
+    /// asked before exclusive work starts.
     #[must_use]
-    pub fn new(settings: UnitSettings, inputs: mpsc::Sender<Input>) -> Units {
+    pub fn new(settings: UnitSettings, confirmer: Confirmer, inputs: mpsc::Sender<Input>) -> Units {
         Units {
             bus: Arc::new(Bus::new(settings.bus_address.clone())),
+            door: Door {
+                targets: Targets::default(),
+                confirmer,
+                gate_program: settings.gate_program.clone(),
+            },
             settings,
             inputs,
             units: BTreeMap::new(),
-            targets: Targets::default(),
             made: 0,
         }
     }
@@ -110,7 +120,7 @@ impl Units {
             cgroup_root: self.settings.cgroup_root.clone(),
             bus: Arc::clone(&self.bus),
             inputs: self.inputs.clone(),
-            targets: self.targets.clone(),
+            door: self.door.clone(),
             seed: self.settings.seed.wrapping_add(self.made),
         };
         let task = tokio::spawn(task.run(watch, inbox));
@@ -146,7 +156,7 @@ impl Units {
     /// What the watchdog has to kill, unit by unit; kept up to date by the units' tasks.
     #[must_use]
     pub fn targets(&self) -> Targets {
-        self.targets.clone()
+        self.door.targets.clone()
     }
 
     /// How many units are looked after.

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use nodemedic_agent_core::DownCause;
+use nodemedic_edge::files::read_capped;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
@@ -38,6 +39,9 @@ impl Process {
         let pidfd = match pidfd_open(number, PidfdFlags::NONBLOCK) {
             Ok(pidfd) => pidfd,
             Err(rustix::io::Errno::SRCH) => return Ok(None),
+            // The number was given to a thread since. Linux says ENOENT for that since 6.9, and
+            // EINVAL, which may mean something else, before.
+            Err(_) if is_thread(pid) => return Ok(None),
             Err(errno) => return Err(errno.into()),
         };
         // Read after the pidfd was taken: what has the number now is what the pidfd holds, or the
@@ -115,4 +119,38 @@ fn watchable(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 
 fn as_pid(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().and_then(Pid::from_raw)
+}
+
+/// Whether a number is that of a thread other than the first of its process. Such a number is not
+/// listed in /proc, but can be read there: Tgid in proc_pid_status(5).
+fn is_thread(pid: u32) -> bool {
+    const STATUS_MAX_BYTES: usize = 64 * 1024;
+    let path = Path::new(PROC).join(pid.to_string()).join("status");
+    let Ok(Some(bytes)) = read_capped(&path, STATUS_MAX_BYTES) else {
+        return false;
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let leader = text.lines().find_map(|line| line.strip_prefix("Tgid:"));
+    leader.is_some_and(|leader| leader.trim() != pid.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_a_thread_has_now_is_a_process_that_is_gone() {
+        let of_a_thread = || std::fs::read_link("/proc/thread-self").unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            tell.send(of_a_thread()).unwrap();
+            let _ = ended.recv();
+        });
+        let link = told.recv().unwrap();
+        let number = link.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        assert!(Process::open(number, Some(1)).unwrap().is_none());
+        drop(end);
+        thread.join().unwrap();
+    }
 }

@@ -15,9 +15,10 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::command::{CommandUnit, Places};
+use super::door::Door;
 use super::ended;
 use super::systemd::{Bus, SystemdUnit};
-use super::target::{Target, Targets};
+use super::target::Target;
 use crate::probe::Prober;
 
 /// What the task is told.
@@ -42,8 +43,8 @@ pub struct Task {
     pub bus: Arc<Bus>,
     /// Where everything goes.
     pub inputs: mpsc::Sender<Input>,
-    /// What the watchdog has to kill.
-    pub targets: Targets,
+    /// What exclusive work has to pass, and what the watchdog has to kill.
+    pub door: Door,
     /// Of the probe's jitter.
     pub seed: u64,
 }
@@ -158,6 +159,7 @@ impl Task {
                 Arc::clone(&self.bus),
                 self.environment_files.clone(),
                 self.cgroup_root.clone(),
+                self.door.clone(),
             )),
             (
                 Run::Command {
@@ -183,6 +185,7 @@ impl Task {
                 stop,
                 environment,
                 self.places.clone(),
+                self.door.clone(),
             )),
         }
     }
@@ -198,7 +201,7 @@ impl Task {
     /// process that ended may have left others.
     fn aim(&self, unit: &UnitKey, manager: &Manager, seen: &Seen) {
         if let (Seen::Running { .. }, Some(target)) = (seen, manager.target()) {
-            self.targets.set(unit, target);
+            self.door.targets.set(unit, target);
         }
     }
 
@@ -226,7 +229,7 @@ impl Task {
         let took = clock::boottime().since(began);
         let seen = manager.observe().await;
         if outcome == Outcome::Done && matches!(act.verb, Verb::Stop | Verb::Fence) {
-            self.targets.clear(&act.unit);
+            self.door.targets.clear(&act.unit);
         }
         self.aim(&act.unit, manager, &seen);
         prober.follow(&seen);

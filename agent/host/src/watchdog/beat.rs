@@ -9,7 +9,7 @@ use nodemedic_protocol::work::Enforcement;
 use crate::manager::target::Target;
 
 const MAGIC: [u8; 4] = *b"NMWD";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const KIND_BEAT: u8 = 1;
 const KIND_ANSWER: u8 = 2;
 const HEADER_BYTES: usize = 64;
@@ -107,8 +107,8 @@ impl Promised {
 pub struct Answer {
     /// Taken, or why not.
     pub status: Status,
-    /// Hardware or software.
-    pub hardware: bool,
+    /// Who keeps promises.
+    pub keeper: Keeper,
     /// Of the beat.
     pub session: u64,
     /// Of the beat.
@@ -121,9 +121,27 @@ pub struct Answer {
     pub broken: u32,
     /// It is about to end.
     pub ending: bool,
+    /// The device cannot be disarmed: an end of the watchdog resets the host.
+    pub nowayout: bool,
+    /// Without a device, what cannot be ended is answered by a reboot.
+    pub reboots: bool,
     /// What the device said about the last boot.
     pub boot_status: u32,
 }
+
+/// Who keeps promises when the agent cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeper {
+    /// The watchdog, and a device behind it.
+    Hardware,
+    /// The watchdog alone.
+    Software,
+    /// Nobody: it only says what it would do.
+    DryRun,
+}
+
+/// `WDIOF_CARDRESET` of linux/watchdog.h: the card has reset the processor.
+const CARD_RESET: u32 = 0x20;
 
 /// What became of a beat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,8 +180,11 @@ impl Answer {
     /// What is wrong with it.
     pub fn parse(bytes: &[u8]) -> Result<Answer, &'static str> {
         let bytes: &[u8; HEADER_BYTES] = bytes.try_into().map_err(|_| "not 64 bytes long")?;
-        if bytes[..4] != MAGIC || bytes[4] != VERSION || bytes[5] != KIND_ANSWER {
-            return Err("not an answer of version 1");
+        if bytes[..4] != MAGIC || bytes[5] != KIND_ANSWER {
+            return Err("not an answer");
+        }
+        if bytes[4] != VERSION {
+            return Ok(Answer::of_other_version());
         }
         if bytes[56..].iter().any(|byte| *byte != 0) {
             return Err("reserved bytes are not zero");
@@ -177,9 +198,10 @@ impl Answer {
             5 => Status::NoRoom,
             _ => return Err("unknown status"),
         };
-        let hardware = match bytes[7] {
-            1 => true,
-            2 => false,
+        let keeper = match bytes[7] {
+            1 => Keeper::Hardware,
+            2 => Keeper::Software,
+            3 => Keeper::DryRun,
             _ => return Err("unknown enforcement"),
         };
         let long = |at: usize| {
@@ -194,25 +216,50 @@ impl Answer {
         };
         Ok(Answer {
             status,
-            hardware,
+            keeper,
             session: long(8),
             sequence: long(16),
             timeout: Millis(long(24)),
             live: short(40),
             broken: short(44),
             ending: short(48) & 4 != 0,
+            nowayout: short(48) & 8 != 0,
+            reboots: short(48) & 16 != 0,
             boot_status: short(52),
         })
+    }
+
+    /// Whatever else is in it: only the first eight bytes mean the same in all versions.
+    const fn of_other_version() -> Answer {
+        Answer {
+            status: Status::OtherVersion,
+            keeper: Keeper::DryRun,
+            session: 0,
+            sequence: 0,
+            timeout: Millis::ZERO,
+            live: 0,
+            broken: 0,
+            ending: false,
+            nowayout: false,
+            reboots: false,
+            boot_status: 0,
+        }
+    }
+
+    /// Whether the device says that this boot follows a reset by it.
+    #[must_use]
+    pub const fn device_reset(&self) -> bool {
+        self.boot_status & CARD_RESET != 0
     }
 
     /// What it means for the promises of this agent.
     #[must_use]
     pub fn enforcement(&self) -> Enforcement {
-        match (self.status, self.hardware) {
-            (Status::Taken, true) => Enforcement::Hardware {
+        match (self.status, self.keeper) {
+            (Status::Taken, Keeper::Hardware) => Enforcement::Hardware {
                 timeout: self.timeout,
             },
-            (Status::Taken, false) => Enforcement::Software {
+            (Status::Taken, Keeper::Software) => Enforcement::Software {
                 timeout: self.timeout,
             },
             _ => Enforcement::None,
@@ -288,13 +335,15 @@ mod tests {
             answer,
             Answer {
                 status: Status::Taken,
-                hardware: true,
+                keeper: Keeper::Hardware,
                 session: SESSION,
                 sequence: 3,
                 timeout: Millis(14_000),
                 live: 2,
                 broken: 1,
                 ending: false,
+                nowayout: false,
+                reboots: false,
                 boot_status: 0x20,
             }
         );
@@ -313,6 +362,26 @@ mod tests {
                 (status, Enforcement::None)
             );
         }
+    }
+
+    #[test]
+    fn a_dry_run_enforces_nothing_and_flags_are_told() {
+        let answer = Answer::parse(&golden("answer-dry-run")).unwrap();
+        assert_eq!(answer.status, Status::Taken);
+        assert_eq!(answer.enforcement(), Enforcement::None);
+        let answer = Answer::parse(&golden("answer-last-resort")).unwrap();
+        assert_eq!((answer.reboots, answer.nowayout), (true, false));
+        let answer = Answer::parse(&golden("answer-nowayout")).unwrap();
+        assert_eq!((answer.reboots, answer.nowayout), (false, true));
+    }
+
+    #[test]
+    fn an_answer_of_another_version_enforces_nothing_and_says_so() {
+        let mut bytes = golden("answer-software");
+        bytes[4] = 9;
+        let answer = Answer::parse(&bytes).unwrap();
+        assert_eq!(answer.status, Status::OtherVersion);
+        assert_eq!(answer.enforcement(), Enforcement::None);
     }
 
     #[test]

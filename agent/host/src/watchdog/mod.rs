@@ -5,6 +5,8 @@
 //! told and says so to the coordinator.
 
 pub mod beat;
+pub mod confirm;
+pub mod last_words;
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -21,6 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use self::beat::{Answer, Beat, PROMISES_MAX, Promised, Status};
+use self::confirm::{Exchanged, Questions};
 use crate::boot;
 use crate::manager::target::Targets;
 
@@ -33,6 +36,9 @@ const NEXT_MS: u64 = 3_000;
 
 /// An answer comes at once or not at all.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
+
+/// While a start waits for the watchdog, so long between two tries.
+const RETRY_EVERY: Duration = Duration::from_millis(100);
 
 /// Beats in a row without an answer that mean that there is no watchdog. One may be lost when it
 /// restarts.
@@ -55,24 +61,28 @@ struct Orders {
 }
 
 impl WatchdogClient {
-    /// Begins to beat. `targets` says what each promise is about.
+    /// Begins to beat. `targets` says what each promise is about, `questions` what waits for it.
     ///
     /// # Errors
     /// When the kernel gives no random number.
     pub fn start(
         socket: PathBuf,
         targets: Targets,
+        questions: Questions,
         inputs: mpsc::Sender<Input>,
     ) -> io::Result<WatchdogClient> {
         let (promises, orders) = watch::channel(Orders::default());
         let task = Task {
             socket,
             targets,
+            questions,
             inputs,
             orders,
             session: boot::random_number()?,
             sequence: 0,
             told: None,
+            declared: false,
+            device_reset: None,
             misses: 0,
             complained: None,
         };
@@ -100,11 +110,15 @@ impl WatchdogClient {
 struct Task {
     socket: PathBuf,
     targets: Targets,
+    questions: Questions,
     inputs: mpsc::Sender<Input>,
     orders: watch::Receiver<Orders>,
     session: u64,
     sequence: u64,
     told: Option<Enforcement>,
+    /// Whether the core was ever told that promises are enforced.
+    declared: bool,
+    device_reset: Option<bool>,
     misses: u32,
     complained: Option<String>,
 }
@@ -113,36 +127,72 @@ impl Task {
     async fn run(mut self) {
         let mut own = None;
         loop {
+            self.questions.take_up();
             let orders = self.orders.borrow_and_update().clone();
-            let answer = self.exchange(&mut own, &orders).await;
+            let (named, answer) = self.exchange(&mut own, &orders).await;
             if orders.leaving {
                 return;
             }
-            self.hear(answer, &orders).await;
-            let wait = async {
+            self.hear(&answer, &orders).await;
+            let enforced = |a: &Answer| a.enforcement() != Enforcement::None;
+            let result = match &answer {
+                Ok(answer) if enforced(answer) => Exchanged::Enforced {
+                    named: &named,
+                    broken: answer.broken,
+                },
+                Ok(answer) if answer.status == Status::Taken => {
+                    Exchanged::Nobody("the watchdog makes a dry run".to_owned())
+                }
+                Ok(answer) => Exchanged::Nobody(answer.status.to_string()),
+                Err(error) => Exchanged::Nobody(error.clone()),
+            };
+            self.questions
+                .answer(&result, &orders.promises, self.declared);
+            let wait = if self.questions.is_waiting() {
+                RETRY_EVERY
+            } else {
+                BEAT_EVERY
+            };
+            let changed = async {
                 tokio::select! {
                     changed = self.orders.changed() => changed.is_ok(),
                     () = self.targets.changed() => true,
+                    asked = self.questions.next() => asked,
                 }
             };
-            if matches!(timeout(BEAT_EVERY, wait).await, Ok(false)) {
+            if matches!(timeout(wait, changed).await, Ok(false)) {
                 return;
             }
         }
     }
 
-    /// One beat and its answer. The socket is made anew after any failure.
+    /// One beat with what it named, and its answer.
     async fn exchange(
         &mut self,
         own: &mut Option<UnixDatagram>,
         orders: &Orders,
-    ) -> Result<Answer, String> {
-        let beat = self.beat(orders)?;
+    ) -> (Vec<Promise>, Result<Answer, String>) {
+        let (named, promises, left_out) = self.promised(orders);
+        let beat = self.beat(orders, promises);
+        let answer = self.tell(own, &beat).await;
+        if left_out > 0 {
+            // The others are kept alive, but nobody may count on this host.
+            let error = format!(
+                "{left_out} works with a promise run here beyond the {PROMISES_MAX} that the \
+                 watchdog takes"
+            );
+            return (named, Err(error));
+        }
+        (named, answer)
+    }
+
+    /// Sends one beat and reads its answer. The socket is made anew after any failure.
+    async fn tell(&self, own: &mut Option<UnixDatagram>, beat: &Beat) -> Result<Answer, String> {
         let socket = match own.take() {
             Some(socket) => socket,
             None => bind(self.session).map_err(|e| format!("cannot make a socket: {e}"))?,
         };
-        let answered = timeout(ANSWER_WAIT, ask(&socket, &self.socket, &beat)).await;
+        let answered = timeout(ANSWER_WAIT, ask(&socket, &self.socket, beat)).await;
         let answer = match answered {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
@@ -160,40 +210,51 @@ impl Task {
         Ok(answer)
     }
 
-    fn beat(&mut self, orders: &Orders) -> Result<Beat, String> {
+    /// Promises about something that may run, as they are ordered and as they are sent; and how
+    /// many of what runs found no room. What only waits for its start has the last places.
+    fn promised(&self, orders: &Orders) -> (Vec<Promise>, Vec<Promised>, usize) {
+        let mut named = Vec::new();
         let mut promises = Vec::new();
-        for promise in &orders.promises {
+        let mut left_out = 0;
+        let waits = |promise: &&Promise| self.questions.is_about(promise);
+        let (last, first): (Vec<_>, Vec<_>) = orders.promises.iter().partition(waits);
+        for promise in first.iter().chain(&last) {
             // Without a target nothing of it runs: the promise is kept.
             let unit = UnitKey::Work(promise.work.clone());
-            if let Some(target) = self.targets.of(&unit) {
-                promises.push(Promised {
-                    deadline_ms: promise.deadline.0,
-                    grace_ms: promise.grace.0,
-                    target,
-                });
+            let Some(target) = self.targets.of(&unit) else {
+                continue;
+            };
+            if promises.len() == PROMISES_MAX {
+                left_out += usize::from(!waits(promise));
+                continue;
             }
+            promises.push(Promised {
+                deadline_ms: promise.deadline.0,
+                grace_ms: promise.grace.0,
+                target,
+            });
+            named.push((*promise).clone());
         }
-        if promises.len() > PROMISES_MAX {
-            return Err(format!(
-                "{} works with a promise run here, the watchdog takes {PROMISES_MAX}",
-                promises.len()
-            ));
-        }
+        (named, promises, left_out)
+    }
+
+    fn beat(&mut self, orders: &Orders, promises: Vec<Promised>) -> Beat {
         self.sequence += 1;
-        Ok(Beat {
+        Beat {
             session: self.session,
             sequence: self.sequence,
             sent_ms: clock::boottime().0,
             next_ms: NEXT_MS,
             leaving: orders.leaving,
             promises,
-        })
+        }
     }
 
-    async fn hear(&mut self, answer: Result<Answer, String>, orders: &Orders) {
+    async fn hear(&mut self, answer: &Result<Answer, String>, orders: &Orders) {
         let (enforcement, complaint) = match answer {
             Ok(answer) => {
                 self.misses = 0;
+                self.hear_device(answer).await;
                 if answer.broken > 0 {
                     tracing::error!(broken = answer.broken, "the watchdog ends broken promises");
                 }
@@ -205,7 +266,7 @@ impl Task {
                 if self.misses < MISSES_MAX && self.told.is_some() {
                     return;
                 }
-                (Enforcement::None, Some(error))
+                (Enforcement::None, Some(error.clone()))
             }
         };
         if complaint != self.complained {
@@ -221,7 +282,19 @@ impl Task {
         }
         if self.told != Some(enforcement) {
             self.told = Some(enforcement);
+            self.declared |= enforcement != Enforcement::None;
             let _agent_ends = self.inputs.send(Input::Enforcement(enforcement)).await;
+        }
+    }
+}
+
+impl Task {
+    /// What the device says of this boot, once for each device that is asked.
+    async fn hear_device(&mut self, answer: &Answer) {
+        let reset = answer.device_reset();
+        if answer.status == Status::Taken && self.device_reset != Some(reset) {
+            self.device_reset = Some(reset);
+            let _agent_ends = self.inputs.send(Input::BootStatus { reset }).await;
         }
     }
 }
@@ -287,7 +360,7 @@ mod tests {
                 .unwrap();
             beat.truncate(length);
             let mut answer = vec![0; 64];
-            answer[..8].copy_from_slice(&[b'N', b'M', b'W', b'D', 1, 2, status, 2]);
+            answer[..8].copy_from_slice(&[b'N', b'M', b'W', b'D', 2, 2, status, 2]);
             answer[8..24].copy_from_slice(&beat[8..24]);
             answer[24..32].copy_from_slice(&7000_u64.to_le_bytes());
             let from: SocketAddr = from.into();
@@ -300,9 +373,12 @@ mod tests {
     }
 
     async fn enforcement(inputs: &mut mpsc::Receiver<Input>) -> Enforcement {
-        match timeout(BOUND, inputs.recv()).await.unwrap() {
-            Some(Input::Enforcement(enforcement)) => enforcement,
-            other => panic!("{other:?}"),
+        loop {
+            match timeout(BOUND, inputs.recv()).await.unwrap() {
+                Some(Input::Enforcement(enforcement)) => return enforcement,
+                Some(Input::BootStatus { .. }) => {}
+                other => panic!("{other:?}"),
+            }
         }
     }
 
@@ -319,7 +395,13 @@ mod tests {
     async fn enforcement_is_what_the_watchdog_says_and_none_when_it_is_silent() {
         let fake = Fake::new();
         let (outbox, mut inputs) = mpsc::channel(8);
-        let client = WatchdogClient::start(fake.path.clone(), Targets::default(), outbox).unwrap();
+        let client = WatchdogClient::start(
+            fake.path.clone(),
+            Targets::default(),
+            confirm::questions().1,
+            outbox,
+        )
+        .unwrap();
         fake.answer(0).await;
         let timeout = Millis(7000);
         assert_eq!(
@@ -335,7 +417,13 @@ mod tests {
     async fn a_refusal_enforces_nothing() {
         let fake = Fake::new();
         let (outbox, mut inputs) = mpsc::channel(8);
-        let _client = WatchdogClient::start(fake.path.clone(), Targets::default(), outbox).unwrap();
+        let _client = WatchdogClient::start(
+            fake.path.clone(),
+            Targets::default(),
+            confirm::questions().1,
+            outbox,
+        )
+        .unwrap();
         fake.answer(3).await;
         assert_eq!(enforcement(&mut inputs).await, Enforcement::None);
     }
@@ -345,7 +433,13 @@ mod tests {
         let fake = Fake::new();
         let (outbox, _inputs) = mpsc::channel(8);
         let targets = Targets::default();
-        let client = WatchdogClient::start(fake.path.clone(), targets.clone(), outbox).unwrap();
+        let client = WatchdogClient::start(
+            fake.path.clone(),
+            targets.clone(),
+            confirm::questions().1,
+            outbox,
+        )
+        .unwrap();
         client.promise(vec![promise()]);
         // Nothing of it runs yet: there is nothing to kill.
         let first = fake.answer(0).await;

@@ -7,27 +7,28 @@
 //! escapes this proof; work that does so belongs under systemd, whose cgroup nothing leaves.
 
 mod ending;
+pub mod gate;
+mod gated;
 mod log_file;
 mod record;
 mod spawn;
+mod stopping;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use nodemedic_agent_core::{Act, DownCause, Seen, UnitKey};
-use nodemedic_edge::child;
 use nodemedic_protocol::event::{Outcome, Verb};
 use nodemedic_protocol::work::Run;
-use nodemedic_protocol::{BootId, Generation, Millis};
+use nodemedic_protocol::{BootId, Generation};
 use tokio::task::JoinHandle;
 
 pub use self::ending::Members;
+use self::gate::Latch;
 use self::record::Record;
+use super::door::Door;
 use super::process::Process;
 use super::target::Target;
-
-/// Output of a stop command that is kept for the record of the action.
-const STOP_OUTPUT_MAX_BYTES: usize = 4096;
 
 /// Where a command unit keeps its things, and what every unit is told.
 #[derive(Clone, Debug)]
@@ -51,6 +52,9 @@ pub struct CommandUnit {
     state: State,
     /// A start that was interrupted is still finished: what it starts must be known.
     starting: Option<JoinHandle<Result<Started, String>>>,
+    door: Door,
+    /// What waits behind its gate. Dropping it sends it away.
+    gated: Option<Started>,
 }
 
 #[derive(Clone, Debug)]
@@ -79,6 +83,7 @@ struct Started {
     record: Record,
     pid: u32,
     start_ticks: u64,
+    latch: Option<Latch>,
 }
 
 impl CommandUnit {
@@ -90,6 +95,7 @@ impl CommandUnit {
         stop: &[String],
         environment: &BTreeMap<String, String>,
         places: Places,
+        door: Door,
     ) -> CommandUnit {
         CommandUnit {
             unit,
@@ -101,6 +107,8 @@ impl CommandUnit {
             places,
             state: State::Unseen("not looked at yet".to_owned()),
             starting: None,
+            door,
+            gated: None,
         }
     }
 
@@ -121,6 +129,9 @@ impl CommandUnit {
     /// Looks again: adopts what runs, as the record on disk says.
     pub async fn observe(&mut self) -> Seen {
         self.finish_start().await;
+        if self.gated.is_some() {
+            self.send_away().await;
+        }
         if let State::Up(running) = &self.state {
             let gone = Process::open(running.process.pid(), Some(running.process.start_ticks()));
             if let Ok(Some(_)) = gone {
@@ -128,8 +139,18 @@ impl CommandUnit {
             }
         }
         let before = std::mem::replace(&mut self.state, State::Down(DownCause::NotStarted));
-        self.state = match (before, self.record().await) {
+        let mut record = self.record().await;
+        if matches!(&record, Ok(Some(record)) if record.gated) {
+            // Of an agent that ended before it opened the gate.
+            self.send_away().await;
+            record = match &self.state {
+                State::Unseen(error) => Err(error.clone()),
+                _ => Ok(None),
+            };
+        }
+        self.state = match (before, record) {
             (_, Err(error)) => State::Unseen(error),
+            (State::Down(away @ DownCause::TurnedAway(_)), Ok(None)) => State::Down(away),
             (_, Ok(None)) => State::Down(DownCause::NotStarted),
             (before, Ok(Some(record))) => adopt(&record, before),
         };
@@ -227,9 +248,21 @@ impl CommandUnit {
         self.stop(act).await?;
         let (unit, places, run) = (self.unit.clone(), self.places.clone(), self.run.clone());
         let (generation, more) = (act.generation, act.environment.clone());
-        let job = move || spawn::start(&unit, &places, &run, generation, &more);
+        let gate = act.gate.map(|_| self.door.gate_program.clone());
+        let job = move || spawn::start(&unit, &places, &run, generation, &more, gate.as_deref());
         self.starting = Some(tokio::task::spawn_blocking(job));
         self.finish_start().await;
+        if act.gate.is_some()
+            && self.gated.is_some()
+            && let Err(why) = self.pass(act).await
+        {
+            self.send_away().await;
+            if let State::Down(cause) = &mut self.state {
+                *cause = DownCause::TurnedAway(why.clone());
+                self.door.targets.clear(&self.unit);
+            }
+            return Err(why);
+        }
         match &self.state {
             State::Up(_) => Ok(()),
             State::Down(cause) => Err(format!("started, but {cause}")),
@@ -244,6 +277,10 @@ impl CommandUnit {
         let ended = job.await;
         self.starting = None;
         self.state = match ended {
+            Ok(Ok(started)) if started.latch.is_some() => {
+                self.gated = Some(started);
+                State::Down(DownCause::NotStarted)
+            }
             Ok(Ok(started)) => match Process::open(started.pid, Some(started.start_ticks)) {
                 Ok(Some(process)) => State::Up(Running {
                     process,
@@ -258,84 +295,6 @@ impl CommandUnit {
             Ok(Err(error)) => State::Down(DownCause::Failed(error)),
             Err(error) => State::Unseen(format!("the start broke off: {error}")),
         };
-    }
-
-    async fn stop(&mut self, act: &Act) -> Result<(), String> {
-        let Some(record) = self.record().await? else {
-            self.state = State::Down(match &self.state {
-                State::Down(cause) => cause.clone(),
-                _ => DownCause::NotStarted,
-            });
-            return Ok(());
-        };
-        let members = record.members();
-        let mut grace = act.stop_grace;
-        let running = !members.find().await?.is_empty();
-        let asked = running && !self.run.stop.is_empty();
-        if asked {
-            let took = self.ask_to_stop(&record, grace).await;
-            grace = grace - took;
-        }
-        if running {
-            members.end(!asked, grace).await?;
-        }
-        // The only proof that counts: nobody is there any more.
-        let left = members.find().await?;
-        if !left.is_empty() {
-            return Err(format!(
-                "still there after SIGKILL: {}",
-                ending::list(&left)
-            ));
-        }
-        if let State::Up(running) = &self.state {
-            let _how_we_ended_it = running.process.collect();
-        }
-        self.forget().await?;
-        self.state = State::Down(DownCause::NotStarted);
-        Ok(())
-    }
-
-    /// Runs the stop command. Whatever it answers, what is left afterwards is counted and killed.
-    async fn ask_to_stop(&self, record: &Record, grace: Millis) -> Millis {
-        let mut words = self.run.stop.iter();
-        let Some(program) = words.next() else {
-            return Millis::ZERO;
-        };
-        let mut env = self.run.environment.clone();
-        env.extend(spawn::own_environment(
-            &self.unit,
-            &self.places,
-            record.generation,
-        ));
-        let began = nodemedic_edge::clock::boottime();
-        let ended = child::run(child::Spec {
-            program: program.into(),
-            args: words.cloned().collect(),
-            env,
-            cwd: None,
-            stdin: Vec::new(),
-            timeout: grace,
-            output_max_bytes: STOP_OUTPUT_MAX_BYTES,
-        })
-        .await;
-        match ended {
-            Ok(finished) if finished.code == Some(0) => {}
-            Ok(finished) => tracing::warn!(
-                unit = %self.unit,
-                code = finished.code,
-                signal = finished.signal,
-                stderr = %String::from_utf8_lossy(&finished.stderr),
-                "the stop command failed; what is left is killed"
-            ),
-            Err(error) => {
-                tracing::warn!(
-                    unit = %self.unit,
-                    %error,
-                    "the stop command failed; what is left is killed"
-                );
-            }
-        }
-        nodemedic_edge::clock::boottime().since(began)
     }
 
     async fn record(&self) -> Result<Option<Record>, String> {

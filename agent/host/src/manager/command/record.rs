@@ -43,6 +43,9 @@ pub struct Record {
     pub pid: Option<u32>,
     /// When the main process started, in ticks since boot.
     pub start_ticks: Option<u64>,
+    /// True until its gate was opened: then nothing of the unit has run.
+    #[serde(default)]
+    pub gated: bool,
 }
 
 impl Record {

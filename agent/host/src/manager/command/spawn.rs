@@ -12,6 +12,7 @@ use nodemedic_agent_core::UnitKey;
 use nodemedic_edge::{clock, files};
 use nodemedic_protocol::Generation;
 
+use super::gate::{self, Latch};
 use super::record::{Record, file_stem, pid_path};
 use super::{Command, Places, Started, log_file};
 use crate::manager::process::PROC;
@@ -23,13 +24,15 @@ pub const MARK: &str = "NODEMEDIC_RUN";
 /// Directories of units are for the agent and its units.
 const DIRECTORY_MODE: u32 = 0o755;
 
-/// Prepares, starts and records. May wait for the disk.
+/// Prepares, starts and records; with a `gate`, what starts is that program, which waits. May wait
+/// for the disk.
 pub fn start(
     unit: &UnitKey,
     places: &Places,
     run: &Command,
     generation: Option<Generation>,
     more: &BTreeMap<String, String>,
+    gate: Option<&Path>,
 ) -> Result<Started, String> {
     let own = own_environment(unit, places, generation);
     prepare_directories(unit, places, generation)?;
@@ -41,19 +44,16 @@ pub fn start(
         prepared_ticks: now_ticks(),
         pid: None,
         start_ticks: None,
+        gated: gate.is_some(),
     };
     let pid_file = create(&pid_path(unit, places))?;
     record.save(unit, places)?;
-    let mut words = run.start.iter();
-    let program = words.next().ok_or("the command is empty")?;
-    let mut command = Program::new(program);
+    let (mut command, latch) = program(run, gate)?;
     command
-        .args(words)
         .envs(&run.environment)
         .envs(more)
         .envs(own)
         .env(MARK, &record.mark)
-        .stdin(Stdio::null())
         .stdout(log.try_clone().map_err(|e| e.to_string())?)
         .stderr(log);
     if let Some(directory) = work_directory(unit, places) {
@@ -61,6 +61,7 @@ pub fn start(
     }
     own_session(&mut command, pid_file);
     let child = command.spawn().map_err(|error| {
+        let program = command.get_program().to_string_lossy();
         format!("cannot start {program}: {error}; see that it is there and may be executed")
     })?;
     // Dropped without waiting: it is held and collected by its pidfd.
@@ -77,7 +78,29 @@ pub fn start(
         record,
         pid,
         start_ticks: stat.start_ticks,
+        latch,
     })
+}
+
+/// The program itself, or the gate that becomes it when its latch is opened.
+fn program(run: &Command, gate: Option<&Path>) -> Result<(Program, Option<Latch>), String> {
+    let mut words = run.start.iter();
+    let program = words.next().ok_or("the command is empty")?;
+    let Some(gate) = gate else {
+        let mut command = Program::new(program);
+        command.args(words).stdin(Stdio::null());
+        return Ok((command, None));
+    };
+    let (latch, stdin) =
+        gate::latch().map_err(|error| format!("cannot make a gate for {program}: {error}"))?;
+    let mut command = Program::new(gate);
+    command
+        .arg0(gate::NAME)
+        .arg(gate::ARGUMENT)
+        .arg(program)
+        .args(words)
+        .stdin(stdin);
+    Ok((command, Some(latch)))
 }
 
 /// The new process leads a session of its own and writes its number down before the program
@@ -124,6 +147,13 @@ pub fn own_environment(
     }
     if let Some(generation) = generation {
         own.insert("NODEMEDIC_GENERATION".to_owned(), generation.to_string());
+        if let Some(directory) = work_directory(unit, places) {
+            let file = directory.join("generation");
+            own.insert(
+                "NODEMEDIC_GENERATION_FILE".to_owned(),
+                file.to_string_lossy().into_owned(),
+            );
+        }
     }
     own
 }

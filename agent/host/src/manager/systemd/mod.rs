@@ -6,6 +6,7 @@
 
 mod bus;
 mod cgroup;
+mod cgroup_path;
 mod ending;
 mod environment;
 mod properties;
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nodemedic_agent_core::{Act, Seen, UnitKey};
+use nodemedic_agent_core::{Act, DownCause, Seen, UnitKey};
 use nodemedic_edge::backoff::Backoff;
 use nodemedic_protocol::Millis;
 use nodemedic_protocol::event::{Outcome, Verb};
@@ -24,6 +25,7 @@ use tokio::time::{sleep, timeout};
 pub use self::bus::Bus;
 use self::bus::{Attached, CALL_WAIT, Signal};
 use self::state::Hints;
+use super::door::{Door, Pass};
 use super::target::Target;
 
 /// First and longest pause between attempts to reach the bus.
@@ -43,6 +45,7 @@ pub struct SystemdUnit {
     bus: Arc<Bus>,
     environment_file: Option<PathBuf>,
     cgroup_root: PathBuf,
+    door: Door,
     attached: Option<Attached>,
     retry: Backoff,
     seen: Seen,
@@ -50,6 +53,8 @@ pub struct SystemdUnit {
     job_by_other: bool,
     stopped_by_us: bool,
     control_group: String,
+    /// Why the last act did not start it, for the look that follows.
+    turned_away: Option<String>,
 }
 
 impl SystemdUnit {
@@ -62,6 +67,7 @@ impl SystemdUnit {
         bus: Arc<Bus>,
         environment_files: PathBuf,
         cgroup_root: PathBuf,
+        door: Door,
     ) -> SystemdUnit {
         let environment_file = match key {
             UnitKey::Work(name) => Some(environment_files.join(format!("{name}.env"))),
@@ -74,6 +80,7 @@ impl SystemdUnit {
             bus,
             environment_file,
             cgroup_root,
+            door,
             attached: None,
             retry: Backoff::new(RETRY_FIRST, RETRY_MAX, nodemedic_edge::clock::boottime_us()),
             seen: unknown("not looked at yet"),
@@ -81,6 +88,7 @@ impl SystemdUnit {
             job_by_other: false,
             stopped_by_us: false,
             control_group: String::new(),
+            turned_away: None,
         }
     }
 
@@ -93,6 +101,12 @@ impl SystemdUnit {
     /// Looks again.
     pub async fn observe(&mut self) -> Seen {
         self.seen = match self.read().await {
+            Ok(Seen::NotRunning { cause }) => Seen::NotRunning {
+                cause: match self.turned_away.take() {
+                    Some(why) => DownCause::TurnedAway(why),
+                    None => cause,
+                },
+            },
             Ok(seen) => seen,
             Err(error) => unknown(&error),
         };
@@ -173,14 +187,29 @@ impl SystemdUnit {
                 self.name
             ));
         }
+        let mut verb = act.verb;
+        if act.gate.is_some() && verb == Verb::Restart {
+            // The gate stands between the two halves: after a stop of a minute the lease may be
+            // another one.
+            self.stop(act).await?;
+            verb = Verb::Start;
+        }
         if let (Some(path), UnitKey::Work(work)) = (&self.environment_file, &self.key) {
             environment::write(path, work, act).await?;
         }
-        let (name, verb) = (self.name.clone(), act.verb);
+        let pass = self.pass(act).await;
+        let pass = pass.inspect_err(|why| self.turned_away = Some(why.clone()))?;
+        let name = self.name.clone();
         let attached = self.attach().await?;
         // Its own limit on starts would refuse a start that our budget allows. Not failed: no harm.
         let _not_loaded = attached.manager.reset_failed_unit(name.clone()).await;
         let mode = "replace".to_owned();
+        if let Some(pass) = pass
+            && let Err(why) = pass.still_holds()
+        {
+            self.turned_away = Some(why.clone());
+            return Err(why);
+        }
         let job = match verb {
             Verb::Start => attached.manager.start_unit(name.clone(), mode).await,
             _ => attached.manager.restart_unit(name.clone(), mode).await,
@@ -189,12 +218,44 @@ impl SystemdUnit {
         let result = wait_for(attached, job.as_str()).await?;
         self.stopped_by_us = false;
         self.job_by_other = false;
+        let promised = self.control_group.clone();
         let seen = self.observe().await;
+        if act.gate.is_some() && self.control_group != promised {
+            // The task of the unit promises the right one from now on.
+            tracing::error!(
+                unit = %self.name,
+                promised,
+                found = self.control_group,
+                "the unit runs in another cgroup than was promised: report this with its definition"
+            );
+        }
         match (result.as_str(), seen) {
             ("done", Seen::Running { .. }) => Ok(()),
             ("done", Seen::NotRunning { cause }) => Err(format!("started, but {cause}")),
             (result, _) => Err(format!("the start of {name} ended as: {result}")),
         }
+    }
+
+    /// What exclusive work has to pass. Its cgroup is promised before it is there.
+    async fn pass(&mut self, act: &Act) -> Result<Option<Pass>, String> {
+        self.turned_away = None;
+        if act.gate.is_none() {
+            return Ok(None);
+        }
+        let attached = self.attach().await?;
+        let known = timeout(CALL_WAIT, properties::cgroup_to_be(attached)).await;
+        let known = known.unwrap_or_else(|_| Err("no answer within 10 s".to_owned()));
+        let path = known.map_err(|error| {
+            format!(
+                "cannot say where the cgroup of {} will be: {error}",
+                self.name
+            )
+        })?;
+        let path = path.of(&self.name);
+        let target = Target::Cgroup { path: path.clone() };
+        let pass = self.door.pass(act, target).await?;
+        self.control_group = path;
+        Ok(pass)
     }
 
     fn is_service(&self) -> bool {

@@ -3,6 +3,7 @@
 use zbus_systemd::zbus;
 
 use super::bus::Attached;
+use super::cgroup_path::CgroupPath;
 use super::state::Properties;
 
 /// Reads what matters.
@@ -47,4 +48,29 @@ pub async fn read(attached: &Attached) -> Result<Properties, String> {
         found.control_group = text("ControlGroup").unwrap_or_default().to_owned();
     }
     Ok(found)
+}
+
+/// What says where a unit's cgroup will be.
+///
+/// # Errors
+/// When systemd does not answer, or the unit is of a kind without processes.
+pub async fn cgroup_to_be(attached: &Attached) -> Result<CgroupPath, String> {
+    let service = zbus::names::InterfaceName::from_static_str("org.freedesktop.systemd1.Service")
+        .map_err(|e| e.to_string())?;
+    let all = attached
+        .properties
+        .get_all(service)
+        .await
+        .map_err(|e| e.to_string())?;
+    let text = |name: &str| all.get(name).and_then(|v| <&str>::try_from(&**v).ok());
+    let slice = text("Slice").unwrap_or_default();
+    if slice.is_empty() {
+        return Err("systemd names no slice for it".to_owned());
+    }
+    let root = attached.manager.control_group().await;
+    Ok(CgroupPath {
+        root: root.map_err(|e| e.to_string())?,
+        slice: slice.to_owned(),
+        now: text("ControlGroup").unwrap_or_default().to_owned(),
+    })
 }
