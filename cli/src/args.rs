@@ -93,8 +93,14 @@ pub enum Command {
     Cordon(commands::cordon::Args),
     /// Let a cordoned node take new work again
     Uncordon(commands::uncordon::Args),
+    /// The storm brake: when many hosts fall silent at once, nothing is taken out on silence
+    Brake(commands::brake::Args),
     /// Say as a person that nothing runs on a node any more, so that its work may move
     ConfirmDown(commands::confirm_down::Args),
+    /// Switch a host off by its fence devices, and prove it
+    Fence(commands::fence::Args),
+    /// Fence devices, and fences that are under way
+    Fences,
     /// Forget a node that is gone for good, and end its alerts
     Forget(commands::forget::Args),
     /// What happened, in order
@@ -158,7 +164,10 @@ fn dispatch(command: &Command, context: &Context) -> Result<(), Failure> {
         Command::Undrain(args) => commands::undrain::run(args, context),
         Command::Cordon(args) => commands::cordon::run(args, context),
         Command::Uncordon(args) => commands::uncordon::run(args, context),
+        Command::Brake(args) => commands::brake::run(args, context),
         Command::ConfirmDown(args) => commands::confirm_down::run(args, context),
+        Command::Fence(args) => commands::fence::run(args, context),
+        Command::Fences => commands::fences::run(context),
         Command::Forget(args) => commands::forget::run(args, context),
         Command::Events(args) => commands::events::run(args, context),
         Command::Alerts(args) => commands::alerts::run(args, context),
@@ -229,6 +238,16 @@ mod tests {
             ],
             vec!["nodemedic", "confirm-down", "node-1", "--reason", "x"],
             vec!["nodemedic", "forget", "node-1"],
+            vec!["nodemedic", "fence", "--reason", "x", "--by", "ada"],
+            vec!["nodemedic", "fence", "node-1", "--reason", "x"],
+            vec![
+                "nodemedic", "fence", "node-1", "--trust", "pdu", "--reason", "x", "--by", "ada",
+            ],
+            vec![
+                "nodemedic", "fence", "--trust", "pdu", "--cancel", "--reason", "x", "--by", "ada",
+            ],
+            vec!["nodemedic", "brake", "release", "--reason", "x"],
+            vec!["nodemedic", "brake", "release", "--for", "30m"],
             vec!["nodemedic", "up", "--nodes", "0"],
             vec!["nodemedic", "up", "--nodes", "99"],
             vec!["nodemedic", "nodes", "--color", "sometimes"],

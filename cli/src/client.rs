@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use nodemedic_edge::files;
 use nodemedic_protocol::api::{
-    Accepted, AlertView, ApiError, ConfirmDownRequest, CordonRequest, DrainRequest, EventsPage,
-    ForgetRequest, NodeView, PutWork, StatusView, WorkView,
+    Accepted, AlertView, ApiError, BrakeReleaseRequest, BrakeView, CancelFenceRequest, ConfirmDownRequest, CordonRequest, DrainRequest, EventsPage, FenceRequest, FencesView, ForgetRequest, NodeView, PutWork, StatusView, TrustDeviceRequest, WorkView,
 };
-use nodemedic_protocol::{NodeId, WorkName};
+use nodemedic_protocol::{DeviceName, NodeId, WorkName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -147,6 +146,16 @@ impl Client {
         self.post(&format!("nodes/{node}/drain"), request)
     }
 
+    /// The storm brake.
+    pub fn brake(&self) -> Result<BrakeView, Failure> {
+        self.get("brake")
+    }
+
+    /// A person's word that a mass loss is real.
+    pub fn release_brake(&self, request: &BrakeReleaseRequest) -> Result<Accepted, Failure> {
+        self.post("brake/release", request)
+    }
+
     /// Lets a drained node take work again.
     pub fn undrain(&self, node: &NodeId) -> Result<Accepted, Failure> {
         self.post(&format!("nodes/{node}/undrain"), &Nothing {})
@@ -169,6 +178,34 @@ impl Client {
         request: &ConfirmDownRequest,
     ) -> Result<Accepted, Failure> {
         self.post(&format!("nodes/{node}/confirm-down"), request)
+    }
+
+    /// Every fence device and every fence that is under way.
+    pub fn fences(&self) -> Result<FencesView, Failure> {
+        self.get("fences")
+    }
+
+    /// Switches a host off, and proves it.
+    pub fn fence(&self, node: &NodeId, request: &FenceRequest) -> Result<Accepted, Failure> {
+        self.post(&format!("nodes/{node}/fence"), request)
+    }
+
+    /// Asks the fence devices of a node nothing more.
+    pub fn cancel_fence(
+        &self,
+        node: &NodeId,
+        request: &CancelFenceRequest,
+    ) -> Result<Accepted, Failure> {
+        self.post(&format!("nodes/{node}/cancel-fence"), request)
+    }
+
+    /// A person's word that a fence device may be believed again.
+    pub fn trust_device(
+        &self,
+        device: &DeviceName,
+        request: &TrustDeviceRequest,
+    ) -> Result<Accepted, Failure> {
+        self.post(&format!("fence-devices/{device}/trust"), request)
     }
 
     /// A node is gone for good.
@@ -344,6 +381,7 @@ mod tests {
                 &DrainRequest {
                     reason: "disk".into(),
                     deadline: None,
+                    override_budget: false,
                 },
             )
             .unwrap();

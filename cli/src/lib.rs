@@ -7,6 +7,7 @@
 use std::process::ExitCode;
 
 mod args;
+mod blast;
 mod client;
 mod commands;
 mod failure;

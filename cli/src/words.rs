@@ -3,12 +3,14 @@
 
 use nodemedic_protocol::NodeId;
 use nodemedic_protocol::api::{
-    AlertState, Decision, JournalEntry, JournalWhat, Liveness, Proof, Scheduling,
+    AlertState, Decision, FenceAnswer, FenceStep, JournalEntry, JournalWhat, Liveness, Proof,
+    Scheduling,
 };
-use nodemedic_protocol::event::{ActionRecord, Event, EventKind, Outcome};
+use nodemedic_protocol::event::{ActionRecord, Event, EventKind, LastWords, Outcome};
 use nodemedic_protocol::health::{Level, Severity};
 use nodemedic_protocol::work::{Enforcement, OnLeaseLoss, Sharing, StopCause, WorkState};
 
+use crate::blast;
 use crate::out::{Paint, Screen, clean, clock_time, cut, width};
 
 /// How a liveness stands out.
@@ -16,7 +18,7 @@ pub const fn liveness_paint(liveness: Liveness) -> Paint {
     match liveness {
         Liveness::Alive => Paint::Good,
         Liveness::Suspect | Liveness::Returning | Liveness::Away => Paint::Warn,
-        Liveness::Lost => Paint::Bad,
+        Liveness::Lost | Liveness::Fenced => Paint::Bad,
         Liveness::Unheard => Paint::Dim,
     }
 }
@@ -69,6 +71,7 @@ pub const fn scheduling(scheduling: &Scheduling) -> (&'static str, Paint) {
     match scheduling {
         Scheduling::Open => ("open", Paint::Plain),
         Scheduling::Cordoned { .. } => ("cordoned", Paint::Warn),
+        Scheduling::DrainWaits(_) => ("drain waits", Paint::Warn),
         Scheduling::Draining(_) => ("draining", Paint::Warn),
         Scheduling::Drained(_) => ("drained", Paint::Warn),
     }
@@ -79,7 +82,9 @@ pub fn scheduling_reason(scheduling: &Scheduling) -> Option<&str> {
     match scheduling {
         Scheduling::Open => None,
         Scheduling::Cordoned { reason } => Some(reason),
-        Scheduling::Draining(drain) | Scheduling::Drained(drain) => Some(&drain.reason),
+        Scheduling::DrainWaits(drain)
+        | Scheduling::Draining(drain)
+        | Scheduling::Drained(drain) => Some(&drain.reason),
     }
 }
 
@@ -176,10 +181,33 @@ pub fn node_event(event: &Event) -> (String, Paint) {
             Paint::Bad,
         ),
         EventKind::MessageRefused { error } => (format!("message refused: {error}"), Paint::Warn),
+        EventKind::WatchdogActed {
+            device_reset,
+            words,
+        } => (watchdog(*device_reset, words.as_ref()), Paint::Bad),
         EventKind::Dropped { first, last } => (
             format!("events {first} to {last} are gone: the spool was full"),
             Paint::Bad,
         ),
+    }
+}
+
+fn watchdog(device_reset: bool, words: Option<&LastWords>) -> String {
+    let device = "the watchdog's device had reset the host before this boot";
+    match (device_reset, words) {
+        (true, None) => device.to_owned(),
+        (false, None) => "the watchdog acted, and left no words".to_owned(),
+        (reset, Some(words)) => {
+            let device = if reset {
+                format!("{device}; ")
+            } else {
+                String::new()
+            };
+            format!(
+                "{device}the watchdog {} ({}): {}",
+                words.verdict, words.target, words.why
+            )
+        }
     }
 }
 
@@ -243,10 +271,33 @@ pub fn decision(decision: &Decision) -> (String, Paint) {
         Decision::Scheduling { to, because } => (format!("{to}: {because}"), Paint::Warn),
         Decision::AlertRaised { key, summary } => (format!("ALERT {summary} [{key}]"), Paint::Bad),
         Decision::AlertResolved { key } => (format!("resolved [{key}]"), Paint::Good),
+        Decision::Reserved {
+            purpose,
+            out,
+            limit,
+            overridden,
+        } => blast::reserved(*purpose, *out, *limit, overridden),
+        Decision::GivenBack { purpose } => (
+            format!("back and well: {purpose} is over, its place is free"),
+            Paint::Good,
+        ),
+        Decision::Brake(change) => blast::change(change),
+        Decision::Fence(step) => (format!("fence: {step}"), fence_paint(step)),
         Decision::WorkChanged { works, how } => {
             let names: Vec<&str> = works.iter().map(|work| work.as_str()).collect();
             (format!("work {how}: {}", names.join(", ")), Paint::Plain)
         }
+    }
+}
+
+/// How a step of a fence stands out.
+const fn fence_paint(step: &FenceStep) -> Paint {
+    match step {
+        FenceStep::Confirmed { .. } | FenceStep::DeviceTrusted { .. } => Paint::Good,
+        FenceStep::Wanted { .. } => Paint::Warn,
+        FenceStep::Failed { .. } | FenceStep::DeviceLied { .. } => Paint::Bad,
+        FenceStep::Said(said) if matches!(said.answer, FenceAnswer::Failed(_)) => Paint::Warn,
+        FenceStep::Said(_) | FenceStep::Asked { .. } | FenceStep::Dropped { .. } => Paint::Plain,
     }
 }
 
@@ -255,6 +306,10 @@ fn proof_words(proof: &Proof) -> String {
         Proof::StopConfirmed => "the node proved that it is stopped".to_owned(),
         Proof::Rebooted => "the node rebooted".to_owned(),
         Proof::LeaseEnded => "its lease has provably ended".to_owned(),
+        Proof::Fenced { devices } => {
+            let names: Vec<&str> = devices.iter().map(|device| device.as_str()).collect();
+            format!("fenced, read OFF by {}", names.join(", "))
+        }
         Proof::PersonsWord { by, reason } => format!("{by} says so: {reason}"),
         Proof::NotNeeded => "not exclusive, so no proof is needed".to_owned(),
     }

@@ -7,6 +7,7 @@ mod api;
 pub mod broker;
 pub mod config;
 pub mod engine;
+pub mod fence;
 pub mod life;
 mod listen;
 mod notify;

@@ -21,6 +21,7 @@ use crate::api;
 use crate::broker::{Broker, BrokerError, BrokerSettings};
 use crate::config::{BrokerConfig, Config};
 use crate::engine::{self, Engine, EngineError, Parts};
+use crate::fence::Fencer;
 use crate::notify::Notifier;
 use crate::store::{Store, StoreError};
 use crate::{listen, secret};
@@ -98,6 +99,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         broker,
         directory,
         settings,
+        fences,
         webhooks,
         works,
     } = config;
@@ -121,6 +123,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let (broker, link) = link(broker, &directory, &site, epoch, seed).await?;
     let (link, link_events) = mqtt::start(link);
     let (notifier, told) = Notifier::new(webhooks);
+    let (fencer, fenced) = Fencer::new(fences);
     let (declare, declared) = mpsc::channel(1);
     let core = Coordinator::new(settings, stored, clock::now(), seed);
     let parts = Parts {
@@ -130,6 +133,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         link_events,
         notifier,
         told,
+        fencer,
+        fenced,
         works: declared,
         site,
         epoch,

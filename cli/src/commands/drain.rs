@@ -27,12 +27,15 @@ pub struct Args {
     /// Why; people will ask
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
-    /// After so long what is left is stopped; without it nothing is forced
+    /// So long after it has begun what is left is stopped; without it nothing is forced
     #[arg(long, value_parser = span::parse, value_name = "SPAN")]
     pub deadline: Option<Millis>,
     /// Follow until the node is empty
     #[arg(long)]
     pub wait: bool,
+    /// Begin at once, however many hosts are out; it is recorded
+    #[arg(long)]
+    pub override_budget: bool,
 }
 
 /// Asks; with `--wait` follows.
@@ -47,6 +50,7 @@ pub fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     let request = DrainRequest {
         reason: args.reason.clone(),
         deadline: args.deadline,
+        override_budget: args.override_budget,
     };
     let answer = client.drain(&args.node, &request)?;
     if !args.wait {
@@ -122,6 +126,8 @@ enum Verdict {
 fn verdict(node: &NodeView, now: Boottime, until: Option<Boottime>) -> Verdict {
     let waiting = match &node.scheduling {
         Scheduling::Drained(_) => return Verdict::Empty,
+        // Its deadline counts from when it begins, and nobody knows when that is.
+        Scheduling::DrainWaits(_) => return Verdict::Waits,
         Scheduling::Draining(drain) => drain.waiting.join("; "),
         Scheduling::Open | Scheduling::Cordoned { .. } => {
             return Verdict::Over(Failure::failed(format!(

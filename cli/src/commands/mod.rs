@@ -1,10 +1,13 @@
 //! The commands, one file each: ask, then print.
 
 pub mod alerts;
+pub mod brake;
 pub mod confirm_down;
 pub mod cordon;
 pub mod drain;
 pub mod events;
+pub mod fence;
+pub mod fences;
 pub mod forget;
 pub mod node;
 pub mod nodes;

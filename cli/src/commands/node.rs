@@ -1,8 +1,8 @@
 //! `nodemedic node X`: one node in full.
 
-use nodemedic_protocol::api::{DrainBy, NodeView, Scheduling};
+use nodemedic_protocol::api::{DrainBy, FenceThen, NodeFencingView, NodeView, Scheduling};
 use nodemedic_protocol::sample::Sample;
-use nodemedic_protocol::{NodeId, WallTime};
+use nodemedic_protocol::{DeviceName, NodeId, WallTime};
 
 use crate::args::Context;
 use crate::failure::Failure;
@@ -68,10 +68,13 @@ fn facts(node: &NodeView, now: WallTime) -> Table {
         Cell::painted(node.level.to_string(), words::level_paint(node.level)),
     );
     facts.row("work", scheduling(&node.scheduling, now));
-    if let Scheduling::Draining(drain) = &node.scheduling {
+    if let Scheduling::DrainWaits(drain) | Scheduling::Draining(drain) = &node.scheduling {
         for waiting in &drain.waiting {
             facts.row("  waits for", waiting.as_str());
         }
+    }
+    if let Some(out) = &node.out {
+        facts.row("counts as out", out.as_str());
     }
     facts.row("zone", Cell::maybe(node.zone.as_deref()));
     if !node.labels.is_empty() {
@@ -83,10 +86,44 @@ fn facts(node: &NodeView, now: WallTime) -> Table {
         facts.row("labels", labels.join(" "));
     }
     facts.row("promises kept by", words::enforcement(node.enforcement));
+    if let Some(fencing) = &node.fencing {
+        fences(fencing, now, &mut facts);
+    }
     host(node, now, &mut facts);
     facts.row("agent", Cell::maybe(node.version.as_deref()));
     facts.row("assignment", revision(node));
     facts.0
+}
+
+fn fences(fencing: &NodeFencingView, now: WallTime, facts: &mut Facts) {
+    let level = |level: &Vec<DeviceName>| {
+        let names: Vec<&str> = level.iter().map(|device| device.as_str()).collect();
+        names.join(" and ")
+    };
+    let levels: Vec<String> = fencing.levels.iter().map(level).collect();
+    let by = match fencing.automatic {
+        true => "",
+        false => "; only by a person",
+    };
+    let then = match fencing.then {
+        FenceThen::On => "then on again",
+        FenceThen::StayOff => "then it stays off",
+    };
+    facts.row("fenced by", format!("{}, {then}{by}", levels.join(", else ")));
+    if let Some(since) = fencing.off_since {
+        let text = format!("confirmed off {}", ago(now, since));
+        facts.row("  now", Cell::painted(text, Paint::Bad));
+    }
+    if let Some(fence) = &fencing.fence {
+        let text = format!("{} ({}, {})", fence.state, fence.because, fence.by);
+        facts.row("  under way", Cell::painted(text, Paint::Warn));
+        for said in &fence.said {
+            facts.row("  said", said.to_string());
+        }
+    }
+    for said in &fencing.on_failed {
+        facts.row("  said", Cell::painted(said.to_string(), Paint::Bad));
+    }
 }
 
 fn host(node: &NodeView, now: WallTime, facts: &mut Facts) {
@@ -159,7 +196,9 @@ fn scheduling(scheduling: &Scheduling, now: WallTime) -> Cell {
     let text = match scheduling {
         Scheduling::Open => "takes new work".to_owned(),
         Scheduling::Cordoned { reason } => format!("{word}: {reason}"),
-        Scheduling::Draining(drain) | Scheduling::Drained(drain) => {
+        Scheduling::DrainWaits(drain)
+        | Scheduling::Draining(drain)
+        | Scheduling::Drained(drain) => {
             let by = match drain.by {
                 DrainBy::Person => "a person",
                 DrainBy::Agent => "the host itself",

@@ -105,6 +105,8 @@ pub mod tests {
             level: Level::Healthy,
             conditions: Vec::new(),
             scheduling: Scheduling::Open,
+            out: None,
+            fencing: None,
             zone: Some("rack-7".into()),
             labels: Default::default(),
             capacity: Capacity {

@@ -5,7 +5,7 @@ use nodemedic_protocol::api::StatusView;
 use crate::args::Context;
 use crate::failure::Failure;
 use crate::out::{Cell, Column, Paint, Table, ago};
-use crate::words;
+use crate::{blast, words};
 
 /// Asks and prints.
 pub fn run(context: &Context) -> Result<(), Failure> {
@@ -50,6 +50,10 @@ fn table(status: &StatusView, base: &str) -> Table {
             Cell::painted(text, words::liveness_paint(*liveness)),
         );
     }
+    row("budget", blast::budget(&status.budget));
+    let brake = &status.brake;
+    row("storm brake", blast::brake(brake, now));
+    row("silent", blast::counted(brake).into());
     let (text, paint) = match status.alerts_open {
         0 => ("none open".to_owned(), Paint::Good),
         open => (format!("{open} open: see `nodemedic alerts`"), Paint::Bad),
@@ -61,8 +65,8 @@ fn table(status: &StatusView, base: &str) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nodemedic_protocol::api::Liveness;
-    use nodemedic_protocol::{Epoch, Millis, SiteId, WallTime};
+    use nodemedic_protocol::api::{BudgetView, Liveness, OutView};
+    use nodemedic_protocol::{Epoch, Millis, NodeId, SiteId, WallTime};
 
     #[test]
     fn what_matters_stands_out() {
@@ -75,6 +79,16 @@ mod tests {
             superseded_by: None,
             nodes: [(Liveness::Alive, 3), (Liveness::Lost, 1)].into(),
             alerts_open: 2,
+            budget: BudgetView {
+                hosts: 4,
+                limit: 1,
+                out: vec![OutView {
+                    node: NodeId::new("node-4").unwrap(),
+                    why: "lost".into(),
+                }],
+                waiting: vec![NodeId::new("node-2").unwrap()],
+            },
+            brake: crate::commands::brake::tests::brake(),
         };
         assert_eq!(
             table(&status, "http://127.0.0.1:7780").render(Some(80), false),
@@ -86,6 +100,9 @@ started      -, epoch 4
 watching     for 12.0s more, silence alone takes nothing out
 nodes        3 alive
 nodes        1 lost
+budget       1 of at most 1 hosts are out: node-4 (lost); waiting to be drained: node-2
+storm brake  off
+silent       0 of 3 hosts are silent; 2 engage it
 alerts       2 open: see `nodemedic alerts`"
         );
     }

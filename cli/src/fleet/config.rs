@@ -145,6 +145,8 @@ drift_per_mille = {drift}
 margin = "{margin}"
 
 [liveness]
+heartbeat = "{heartbeat}"
+reconnect_within = "{lost}"
 suspect_after = "{suspect}"
 lost_after = "{lost}"
 returning_for = "{returning}"
@@ -156,6 +158,7 @@ returning_for = "{returning}"
         term = span::write(timing.term),
         drift = timing.drift_per_mille,
         margin = span::write(timing.margin),
+        heartbeat = span::write(timing.heartbeat),
         suspect = span::write(timing.suspect_after),
         lost = span::write(timing.lost_after),
         returning = span::write(timing.returning_for),

@@ -198,6 +198,8 @@ impl Fleet {
                     arg("--no-device"),
                     arg("--timeout"),
                     nodemedic_edge::config::span::write(self.timing.watchdog).into(),
+                    arg("--last-resort"),
+                    arg("say"),
                 ],
                 format!("node-{n}.watchdog"),
             ),

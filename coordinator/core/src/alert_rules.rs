@@ -9,10 +9,10 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use nodemedic_protocol::api::{AlertState, Liveness};
+use nodemedic_protocol::api::{AlertState, BrakeState, DrainBy, Liveness};
 use nodemedic_protocol::health::Reason;
 use nodemedic_protocol::work::{Sharing, StopCause, WorkSpec};
-use nodemedic_protocol::{Component, Condition, Now, Severity};
+use nodemedic_protocol::{Component, Condition, NodeId, Now, Severity};
 
 use crate::alerts::Firing;
 use crate::coordinator::Coordinator;
@@ -22,14 +22,20 @@ use crate::plan::Serving;
 /// The one about ourselves.
 const SUPERSEDED: &str = "coordinator/superseded";
 
+/// The one instead of one for each silent host.
+const MASS_LOSS: &str = "fleet/mass-loss";
+
+/// At most so many hosts are named in one alert.
+const NAMED_MAX: usize = 10;
+
 /// What a rule says about one alert.
-enum Verdict {
+pub(crate) enum Verdict {
     Fires(Firing),
     /// It stays as it is.
     Unseen,
 }
 
-type Verdicts = BTreeMap<String, Verdict>;
+pub(crate) type Verdicts = BTreeMap<String, Verdict>;
 
 impl Coordinator {
     pub(crate) fn judge_alerts(&mut self, now: Now) {
@@ -48,9 +54,14 @@ impl Coordinator {
             };
             verdicts.insert(SUPERSEDED.to_string(), Verdict::Fires(firing));
         }
+        if self.brake.state() != BrakeState::Off {
+            let firing = self.mass_loss(now);
+            verdicts.insert(MASS_LOSS.to_string(), Verdict::Fires(firing));
+        }
         for node in self.nodes.values() {
             self.judge_node(now, node, &mut verdicts);
         }
+        self.judge_fence_devices(&mut verdicts);
         let mut short = core::mem::take(&mut self.short_since);
         short.retain(|work, _| self.works.contains_key(work));
         for spec in self.works.values() {
@@ -77,6 +88,10 @@ impl Coordinator {
         let name = node.name();
         let lost = format!("node/{name}/lost");
         match node.life.kind() {
+            // One that was told before the storm stays; one of the storm is told when that is over.
+            Liveness::Lost if self.brake.state() != BrakeState::Off => {
+                verdicts.insert(lost, Verdict::Unseen);
+            }
             Liveness::Lost => {
                 let firing = self.lost(node);
                 verdicts.insert(lost, Verdict::Fires(firing));
@@ -85,8 +100,14 @@ impl Coordinator {
             Liveness::Unheard | Liveness::Returning => {
                 verdicts.insert(lost, Verdict::Unseen);
             }
+            Liveness::Fenced => {
+                if let Some(firing) = self.off(node) {
+                    verdicts.insert(lost, Verdict::Fires(firing));
+                }
+            }
             Liveness::Alive | Liveness::Suspect | Liveness::Away => {}
         }
+        self.judge_fence(node, verdicts);
         if node.words.health.is_some() {
             for condition in node.conditions() {
                 judge_condition(node, condition, verdicts);
@@ -120,6 +141,7 @@ impl Coordinator {
             verdicts.insert(key, Verdict::Fires(firing));
         }
         self.judge_drain(now, node, verdicts);
+        self.judge_waiting_drain(now, node, verdicts);
     }
 
     fn lost(&self, node: &Node) -> Firing {
@@ -153,6 +175,71 @@ impl Coordinator {
             summary: format!("{name} is lost: nothing is heard from it"),
             detail: format!("{held} Look at its power and network. {next}"),
         }
+    }
+
+    fn mass_loss(&self, now: Now) -> Firing {
+        let silent: Vec<&NodeId> = self.silent_hosts(now).map(|(name, _)| name).collect();
+        let named: Vec<String> = silent
+            .iter()
+            .take(NAMED_MAX)
+            .map(|n| n.to_string())
+            .collect();
+        let more = match silent.len().saturating_sub(NAMED_MAX) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let hosts = self.nodes.len();
+        let threshold = self.settings.brake.threshold(hosts);
+        let next = match self.brake.state() {
+            BrakeState::Released => "A person has released the brake: silence counts for now.",
+            BrakeState::Engaged | BrakeState::Off => {
+                "That is more likely this coordinator or the network than the hosts, so the storm \
+                 brake holds: exclusive work of silent hosts does not move, nothing is fenced, and \
+                 no host is drained that asks for it itself. It lifts by itself once fewer are \
+                 silent. When you know that hosts are down: nodemedic confirm-down NODE for each, \
+                 or nodemedic brake release --for 30m --reason TEXT for all."
+            }
+        };
+        Firing {
+            severity: Severity::Critical,
+            node: None,
+            work: None,
+            summary: String::from("many hosts fell silent at once"),
+            detail: format!(
+                "{} of {hosts} hosts are silent now, {threshold} engage the brake: {}{more}. \
+                 {next}",
+                silent.len(),
+                named.join(", ")
+            ),
+        }
+    }
+
+    fn judge_waiting_drain(&self, now: Now, node: &Node, verdicts: &mut Verdicts) {
+        let name = node.name();
+        let Some(drain) = node.record.drain.as_ref() else {
+            return;
+        };
+        let Some(why) = self.why_drain_waits(name) else {
+            return;
+        };
+        // A person sees the wait in the answer; and who was not heard yet after a start of this
+        // coordinator may be well.
+        if drain.by == DrainBy::Person || now.boot < self.ears.grace_until {
+            return;
+        }
+        let firing = Firing {
+            severity: Severity::Warning,
+            node: Some(name.clone()),
+            work: None,
+            summary: format!("{name} asks to be emptied, and there is no room for it to be out"),
+            detail: format!(
+                "It asks because of: {}. It waits: {why}. Bring one of them back, or let it go all \
+                 the same: nodemedic drain {name} --override-budget --reason TEXT.",
+                drain.reason
+            ),
+        };
+        let key = format!("node/{name}/drain-waits");
+        verdicts.insert(key, Verdict::Fires(firing));
     }
 
     fn judge_drain(&self, now: Now, node: &Node, verdicts: &mut Verdicts) {
@@ -213,9 +300,7 @@ impl Coordinator {
         if !open && now.boot.since(since) < self.settings.alerts.unplaced_for {
             return;
         }
-        let reasons = self.report.waiting.get(&spec.name);
-        let reasons: Vec<String> =
-            reasons.map_or_else(Vec::new, |r| r.iter().map(ToString::to_string).collect());
+        let reasons = self.why_short(&spec.name);
         let firing = Firing {
             severity: if serving == 0 {
                 Severity::Critical

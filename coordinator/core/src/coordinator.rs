@@ -12,15 +12,18 @@ use nodemedic_protocol::work::WorkSpec;
 use nodemedic_protocol::{Boottime, Epoch, Millis, NodeId, Now, WorkName};
 
 use crate::alerts::Alerts;
+use crate::brake::Brake;
 use crate::effect::{Effect, LogLevel};
+use crate::fencing::Fencing;
 use crate::grants::{Grants, promised};
 use crate::input::Input;
 use crate::lease::safe_time;
 use crate::liveness::Ears;
+use crate::mutation::{Mutation, Mutations};
 use crate::node::Node;
 use crate::out::Out;
 use crate::plan::PlanReport;
-use crate::settings::{Mutation, Settings};
+use crate::settings::Settings;
 use crate::stored::{EventMark, Stored};
 
 /// Why the core wants to be woken.
@@ -40,6 +43,10 @@ pub enum Wake {
     Short,
     /// An alert is to be told again, or has been shown for long enough.
     Telling,
+    /// The storm brake may engage or lift, or its release ends.
+    Brake,
+    /// A fence is tried again, or a fence device has not answered or is to be looked at.
+    Fence,
 }
 
 /// More rounds than this of ending and planning never help: each round needs a release or an end.
@@ -58,6 +65,8 @@ pub struct Coordinator {
     pub(crate) marks: BTreeMap<NodeId, EventMark>,
     pub(crate) alerts: Alerts,
     pub(crate) ears: Ears,
+    pub(crate) brake: Brake,
+    pub(crate) fencing: Fencing,
     pub(crate) superseded: Option<Epoch>,
     pub(crate) report: PlanReport,
     /// Since when each work serves less than it should.
@@ -101,6 +110,9 @@ impl Coordinator {
                 listening: None,
                 grace_until: now.boot + grace,
             },
+            brake: Brake::resume(stored.brake, now),
+            // Another stream than that of the alerts.
+            fencing: Fencing::new(stored.fence_devices, Rng::new(!seed)),
             superseded: None,
             report: PlanReport::default(),
             short_since: BTreeMap::new(),
@@ -114,6 +126,7 @@ impl Coordinator {
         let epoch = coordinator.epoch;
         let started = Decision::Started { epoch };
         coordinator.out.decide(now, None, started);
+        coordinator.adopt_places();
         coordinator.settle(now);
         coordinator
     }
@@ -146,12 +159,16 @@ impl Coordinator {
                 let limits = &self.settings.alerts;
                 self.alerts.notified(&mut self.out, now, id, result, limits);
             }
+            Input::Fenced { id, answer } => self.hear_device(now, id, answer),
         }
         self.settle(now);
     }
 
     /// The next thing to do, in order.
     pub fn poll_effect(&mut self) -> Option<Effect> {
+        if self.settings.mutation.has(Mutation::SendBeforeCommit) {
+            return self.out.pop_sends_first();
+        }
         self.out.pop()
     }
 
@@ -178,8 +195,9 @@ impl Coordinator {
         self.ears.listening = Some(now.boot);
         let gathered = now.boot + self.settings.placement.gather_for;
         self.gather_until.get_or_insert(gathered);
-        if self.settings.mutation != Some(Mutation::SkipResumeGrace) {
-            let grace = now.boot + self.settings.liveness.lost_after;
+        if !self.settings.mutation.has(Mutation::SkipResumeGrace) {
+            let liveness = &self.settings.liveness;
+            let grace = now.boot + liveness.lost_after.max(liveness.reconnect_within);
             self.ears.grace_until = self.ears.grace_until.max(grace);
         }
         self.dirty = true;
@@ -206,6 +224,9 @@ impl Coordinator {
             self.dirty = false;
             self.tick_lives(now);
             if self.superseded.is_none() {
+                self.judge_brake(now);
+                self.free_places(now);
+                self.begin_drains(now);
                 for _ in 0..ROUNDS_MAX {
                     let ended = self.end_proved(now);
                     let planned = self.act_on_plan(now);
@@ -213,6 +234,7 @@ impl Coordinator {
                         break;
                     }
                 }
+                self.drive_fences(now);
                 self.finish_drains(now);
                 self.assign_all(now);
             }
@@ -245,6 +267,8 @@ impl Coordinator {
             times.extend(barred.map(|at| (*at, Wake::HoldOff)));
         }
         times.extend(self.gather_until.map(|at| (at, Wake::Gathered)));
+        times.extend(self.next_fencing().map(|at| (at, Wake::Fence)));
+        times.extend(self.brake_wakes().map(|at| (at, Wake::Brake)));
         times.extend(self.lease_ends().map(|at| (at, Wake::LeaseEnd)));
         // An end that came before the grace was over counts when it is.
         times.push((self.ears.grace_until, Wake::LeaseEnd));
@@ -258,13 +282,13 @@ impl Coordinator {
 /// For so long after a start nothing counts that only silence says: the longest promise that the
 /// predecessor may have prolonged in its last moment.
 fn resume_grace(settings: &Settings, stored: &Stored) -> Millis {
-    if settings.mutation == Some(Mutation::SkipResumeGrace) {
+    if settings.mutation.has(Mutation::SkipResumeGrace) {
         return Millis::ZERO;
     }
     let longest = stored.grants.values().filter_map(|grant| {
         let birth = stored.nodes.get(&grant.node)?.birth.as_ref()?;
         let lease = promised(grant, &settings.lease);
-        safe_time(&grant.spec, birth.enforcement, &lease, None).ok()
+        safe_time(&grant.spec, birth.enforcement, &lease, Mutations::NONE).ok()
     });
     let longest = longest.max().unwrap_or(Millis::ZERO);
     let liveness = &settings.liveness;

@@ -11,6 +11,7 @@ use nodemedic_protocol::NodeId;
 use nodemedic_protocol::api::{Accepted, WebhookBody};
 use nodemedic_protocol::message::Message;
 
+use crate::fencing::FenceCall;
 use crate::input::{NotifyId, RequestId};
 use crate::stored::Write;
 
@@ -36,6 +37,8 @@ pub enum Effect {
         /// What to post.
         body: Box<WebhookBody>,
     },
+    /// Ask a fence device; answered by `Input::Fenced`.
+    Fence(FenceCall),
     /// Answer a request.
     Answer {
         /// Which.

@@ -12,8 +12,9 @@ use nodemedic_protocol::work::{Enforcement, GrantRef, Sharing, WorkSpec};
 use nodemedic_protocol::{BootId, Boottime, Generation, Millis, NodeId, Now, WorkName};
 
 use crate::lease::{LeaseEnd, lease_end};
+use crate::mutation::{Mutation, Mutations};
 use crate::out::Out;
-use crate::settings::{LeaseSettings, Mutation};
+use crate::settings::LeaseSettings;
 use crate::stored::{GrantKey, GrantRecord, ReleaseWhy, Write};
 
 /// One grant that has not ended.
@@ -40,7 +41,7 @@ impl Grant {
         &self,
         enforcement: Enforcement,
         settings: &LeaseSettings,
-        mutation: Option<Mutation>,
+        mutation: Mutations,
     ) -> LeaseEnd {
         let (spec, settings) = (&self.record.spec, promised(&self.record, settings));
         lease_end(spec, enforcement, self.renewed, &settings, mutation)
@@ -61,7 +62,7 @@ pub(crate) struct Grants {
     open: BTreeMap<GrantKey, Grant>,
     highest: BTreeMap<WorkName, Generation>,
     term: Millis,
-    mutation: Option<Mutation>,
+    mutation: Mutations,
 }
 
 impl Grants {
@@ -71,11 +72,12 @@ impl Grants {
         highest: BTreeMap<WorkName, Generation>,
         now: Boottime,
         term: Millis,
-        mutation: Option<Mutation>,
+        mutation: Mutations,
     ) -> Grants {
-        let renewed = match mutation {
-            Some(Mutation::SkipResumeGrace) => Boottime(0),
-            _ => now,
+        let renewed = if mutation.has(Mutation::SkipResumeGrace) {
+            Boottime(0)
+        } else {
+            now
         };
         let open = stored.into_iter().map(|(key, record)| {
             let since = now;
@@ -173,7 +175,7 @@ impl Grants {
 
     fn raise(&mut self, out: &mut Out, work: &WorkName, generation: Generation) {
         self.highest.insert(work.clone(), generation);
-        if self.mutation != Some(Mutation::ForgetGenerations) {
+        if !self.mutation.has(Mutation::ForgetGenerations) {
             let work = work.clone();
             out.store(Write::HighestGeneration { work, generation });
         }
@@ -219,10 +221,13 @@ impl Grants {
 
     /// The exclusive grants that a node holds and that are not being taken away, as of now renewed.
     pub(crate) fn renew(&mut self, node: &NodeId, now: Boottime) -> Vec<GrantRef> {
+        let unnoted = self.mutation.has(Mutation::RenewUnnoted);
         let held = self.open.values_mut().filter(|g| g.record.node == *node);
         held.filter(|g| g.is_exclusive() && !g.releasing())
             .map(|grant| {
-                grant.renewed = now;
+                if !unnoted {
+                    grant.renewed = now;
+                }
                 GrantRef {
                     work: grant.record.key.work.clone(),
                     generation: grant.record.key.generation,

@@ -12,6 +12,8 @@ use nodemedic_protocol::{Boottime, Epoch, NodeId, Now, Seq};
 
 use crate::coordinator::Coordinator;
 use crate::effect::LogLevel;
+use crate::grants::Grant;
+use crate::mutation::Mutation;
 use crate::node::{Candidate, Node, birth_facts};
 use crate::stored::{EventMark, GrantKey, Write};
 
@@ -71,6 +73,9 @@ impl Coordinator {
             self.dirty = true;
             self.out.decide(now, Some(name), change.decision());
         }
+        if self.settings.mutation.has(Mutation::TrustWill) && presence.going_down.is_none() {
+            self.end_all_on(now, name, &Proof::LeaseEnded, |_| true);
+        }
     }
 
     /// Finds out who speaks; a new session of the known boot takes over by its later time.
@@ -78,16 +83,20 @@ impl Coordinator {
         if !self.nodes.contains_key(name) && !self.welcome(now, name, session, stamp) {
             return Who::Stranger;
         }
+        let dead = self.is_of_the_dead(now, name, &session.boot_id, stamp);
         let Some(node) = self.nodes.get_mut(name) else {
             return Who::Stranger;
         };
         let known = node.record.session.clone();
         let newest = node.words.stamp;
-        if *session == known {
+        if session.boot_id == known.boot_id && !dead {
+            node.hear_clock(stamp, now.boot);
+        }
+        if *session == known && !dead {
             node.words.stamp = Some(stamp.max(newest.unwrap_or(stamp)));
             return Who::Current;
         }
-        if session.boot_id == known.boot_id {
+        if session.boot_id == known.boot_id && !dead {
             if stamp < newest.unwrap_or(node.record.session_since) {
                 return Who::Stranger;
             }
@@ -107,6 +116,12 @@ impl Coordinator {
                     challenge: None,
                 });
             }
+        }
+        if self.settings.mutation.has(Mutation::TrustBirth)
+            && let Some(candidate) = node.candidate.take()
+        {
+            self.adopt_boot(now, name, session, candidate);
+            return Who::Current;
         }
         self.challenge(now, name);
         Who::Stranger
@@ -193,6 +208,11 @@ impl Coordinator {
         if let Some(change) = node.life.hear(now.boot, &beat.session) {
             self.dirty = true;
             self.out.decide(now, Some(name), change.decision());
+        }
+        node.fell_alone = false;
+        if node.record.known_down.take().is_some() {
+            self.dirty = true;
+            self.out.store(Write::Node(node.record.clone()));
         }
         self.dirty |= node.words.level != Some(beat.level);
         node.words.level = Some(beat.level);
@@ -341,8 +361,24 @@ impl Coordinator {
         }
     }
 
+    fn end_all_on(
+        &mut self,
+        now: Now,
+        name: &NodeId,
+        proof: &Proof,
+        which: impl Fn(&Grant) -> bool,
+    ) {
+        let on_node = self.grants.on(name).filter(|grant| which(grant));
+        let old: Vec<GrantKey> = on_node.map(|g| g.record.key.clone()).collect();
+        for key in old {
+            self.grants.end(&mut self.out, now, &key, proof.clone());
+        }
+    }
+
     /// Another boot has proved itself: what was granted to the boots before it runs no more.
     fn adopt_boot(&mut self, now: Now, name: &NodeId, session: &Session, candidate: Candidate) {
+        self.dead_has_answered(now, name, &session.boot_id);
+        self.fenced_is_back(name);
         let Some(node) = self.nodes.get_mut(name) else {
             return;
         };
@@ -352,15 +388,8 @@ impl Coordinator {
         if let Some(change) = node.life.hear(now.boot, session) {
             self.out.decide(now, Some(name), change.decision());
         }
-        let old: Vec<GrantKey> = self
-            .grants
-            .on(name)
-            .filter(|g| g.record.boot_id != session.boot_id)
-            .map(|g| g.record.key.clone())
-            .collect();
-        for key in old {
-            self.grants.end(&mut self.out, now, &key, Proof::Rebooted);
-        }
+        let of_another = |grant: &Grant| grant.record.boot_id != session.boot_id;
+        self.end_all_on(now, name, &Proof::Rebooted, of_another);
         self.dirty = true;
         if let Some(birth) = candidate.birth.filter(|b| b.session == *session) {
             self.check_epoch(birth.epoch_seen);

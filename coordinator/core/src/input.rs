@@ -4,9 +4,13 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use nodemedic_protocol::api::FenceAnswer;
 use nodemedic_protocol::message::Message;
 use nodemedic_protocol::work::WorkSpec;
-use nodemedic_protocol::{Millis, NodeId, WorkName};
+use nodemedic_protocol::{DeviceName, Millis, NodeId, WorkName};
+
+use crate::fencing::FenceCallId;
+pub use crate::fencing::requests::FenceWish;
 
 /// Names a request until it is answered; the edge chooses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +54,13 @@ pub enum Input {
         /// Taken by the receiver, or why not.
         result: Result<(), NotifyFailure>,
     },
+    /// A question to a fence device has ended.
+    Fenced {
+        /// Which question.
+        id: FenceCallId,
+        /// What it said, or why it said nothing.
+        answer: FenceAnswer,
+    },
 }
 
 /// Why a receiver did not take an alert.
@@ -70,8 +81,17 @@ pub enum Request {
         node: NodeId,
         /// Why.
         reason: String,
-        /// After so long what is left is stopped.
+        /// So long after it has begun what is left is stopped.
         deadline: Option<Millis>,
+        /// Begin at once, however many hosts are out.
+        override_budget: bool,
+    },
+    /// A person's word that a mass loss is real: for a while silence counts again.
+    ReleaseBrake {
+        /// For so long.
+        span: Millis,
+        /// How the person knows.
+        reason: String,
     },
     /// Take back any drain of a node, and let work that was fenced there return.
     Undrain {
@@ -106,6 +126,26 @@ pub enum Request {
     RemoveWork {
         /// Which.
         work: WorkName,
+    },
+    /// Switch a host off, and prove it.
+    Fence(FenceWish),
+    /// Ask the fence devices of a node nothing more.
+    CancelFence {
+        /// Which node.
+        node: NodeId,
+        /// Why.
+        reason: String,
+        /// Who says so.
+        by: String,
+    },
+    /// A person's word that a fence device which was wrong may be believed again.
+    TrustDevice {
+        /// Which.
+        device: DeviceName,
+        /// What was wrong and how it was repaired.
+        reason: String,
+        /// Who says so.
+        by: String,
     },
     /// A person's word that nothing runs on a node any more.
     ConfirmDown {

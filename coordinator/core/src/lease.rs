@@ -6,7 +6,8 @@ use core::fmt;
 use nodemedic_protocol::work::{Enforcement, OnLeaseLoss, Sharing, WorkSpec};
 use nodemedic_protocol::{Boottime, Millis};
 
-use crate::settings::{LeaseSettings, Mutation};
+use crate::mutation::{Mutation, Mutations};
+use crate::settings::LeaseSettings;
 
 /// Until when the promise of a grant may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,7 +48,7 @@ pub fn safe_time(
     spec: &WorkSpec,
     enforcement: Enforcement,
     settings: &LeaseSettings,
-    mutation: Option<Mutation>,
+    mutation: Mutations,
 ) -> Result<Millis, WhyNever> {
     if let Sharing::Exclusive {
         on_lease_loss: OnLeaseLoss::Keep,
@@ -59,14 +60,21 @@ pub fn safe_time(
         Enforcement::Hardware { timeout } | Enforcement::Software { timeout } => timeout,
         Enforcement::None => return Err(WhyNever::NotEnforced),
     };
+    let timeout = if mutation.has(Mutation::SafeTimeNoTimeout) {
+        Millis::ZERO
+    } else {
+        timeout
+    };
     let by_its_clock = settings.term + spec.stop_grace + timeout;
-    let drift = u64::from(settings.drift_per_mille);
+    let drift = if mutation.has(Mutation::SafeTimeNoDrift) {
+        0
+    } else {
+        u64::from(settings.drift_per_mille)
+    };
     let computed = by_its_clock.scaled(1000 + drift, 1000) + settings.margin;
     let safe = computed.max(settings.safe_time_min);
-    Ok(match mutation {
-        Some(Mutation::ShortSafeTime) => safe.scaled(1, 4),
-        _ => safe,
-    })
+    let tick = u64::from(mutation.has(Mutation::SafeTimeOneTickShort));
+    Ok(safe - Millis(tick))
 }
 
 /// Until when the promise of a grant holds that may have been renewed at `renewed`.
@@ -76,7 +84,7 @@ pub fn lease_end(
     enforcement: Enforcement,
     renewed: Boottime,
     settings: &LeaseSettings,
-    mutation: Option<Mutation>,
+    mutation: Mutations,
 ) -> LeaseEnd {
     match safe_time(spec, enforcement, settings, mutation) {
         Ok(safe) => LeaseEnd::At(renewed + safe),
@@ -124,7 +132,12 @@ mod tests {
     fn the_safe_time_is_term_and_grace_and_timeout_by_a_slow_clock_and_the_margin() {
         let timeout = Millis::from_secs(10);
         let software = Enforcement::Software { timeout };
-        let safe = safe_time(&spec(OnLeaseLoss::Stop), software, &settings(), None);
+        let safe = safe_time(
+            &spec(OnLeaseLoss::Stop),
+            software,
+            &settings(),
+            Mutations::NONE,
+        );
         assert_eq!(safe, Ok(Millis(40_000 + 400 + 2_000)));
     }
 
@@ -137,7 +150,13 @@ mod tests {
                 safe_time_min: Millis(least),
                 ..settings()
             };
-            safe_time(&spec(OnLeaseLoss::Stop), hardware, &settings, None).unwrap()
+            safe_time(
+                &spec(OnLeaseLoss::Stop),
+                hardware,
+                &settings,
+                Mutations::NONE,
+            )
+            .unwrap()
         };
         assert_eq!(with(1), with(0));
         assert_eq!(with(100_000), Millis(100_000));
@@ -148,7 +167,12 @@ mod tests {
         let timeout = Millis::from_secs(10);
         let hardware = Enforcement::Hardware { timeout };
         assert_eq!(
-            safe_time(&spec(OnLeaseLoss::Keep), hardware, &settings(), None),
+            safe_time(
+                &spec(OnLeaseLoss::Keep),
+                hardware,
+                &settings(),
+                Mutations::NONE
+            ),
             Err(WhyNever::Kept)
         );
         assert_eq!(
@@ -156,7 +180,7 @@ mod tests {
                 &spec(OnLeaseLoss::Stop),
                 Enforcement::None,
                 &settings(),
-                None
+                Mutations::NONE
             ),
             Err(WhyNever::NotEnforced)
         );

@@ -28,6 +28,9 @@ pub(crate) enum Standing {
     Lost {
         heard: Option<Boottime>,
     },
+    Fenced {
+        heard: Option<Boottime>,
+    },
     Returning {
         heard: Boottime,
         since: Boottime,
@@ -80,6 +83,7 @@ impl Standing {
             Standing::Alive { .. } => Liveness::Alive,
             Standing::Suspect { .. } => Liveness::Suspect,
             Standing::Lost { .. } => Liveness::Lost,
+            Standing::Fenced { .. } => Liveness::Fenced,
             Standing::Returning { .. } => Liveness::Returning,
             Standing::Away { .. } => Liveness::Away,
         }
@@ -88,7 +92,7 @@ impl Standing {
     pub(crate) const fn heard(&self) -> Option<Boottime> {
         match self {
             Standing::Unheard => None,
-            Standing::Lost { heard } => *heard,
+            Standing::Lost { heard } | Standing::Fenced { heard } => *heard,
             Standing::Alive { heard }
             | Standing::Suspect { heard }
             | Standing::Returning { heard, .. }
@@ -103,7 +107,7 @@ impl Standing {
             | Standing::Returning { heard, .. }
             | Standing::Away { heard, .. } => *heard = now,
             Standing::Unheard => {}
-            Standing::Lost { heard } => *heard = Some(now),
+            Standing::Lost { heard } | Standing::Fenced { heard } => *heard = Some(now),
         }
     }
 }
@@ -112,6 +116,14 @@ impl Life {
     pub(crate) const fn unheard(now: Boottime) -> Life {
         Life {
             standing: Standing::Unheard,
+            since: now,
+        }
+    }
+
+    /// As one that was confirmed off before this coordinator began.
+    pub(crate) const fn fenced(now: Boottime) -> Life {
+        Life {
+            standing: Standing::Fenced { heard: None },
             since: now,
         }
     }
@@ -140,7 +152,7 @@ impl Life {
         match &self.standing {
             // What was under way when it said that it goes tells nothing about after.
             Standing::Away { session: gone, .. } if gone == session => None,
-            Standing::Lost { .. } => self.go(
+            Standing::Lost { .. } | Standing::Fenced { .. } => self.go(
                 now,
                 Standing::Returning { heard, since: now },
                 String::from("heard again"),
@@ -167,6 +179,12 @@ impl Life {
         }
     }
 
+    /// Its fence devices confirm that it is off.
+    pub(crate) fn fence(&mut self, now: Boottime, because: String) -> Option<Change> {
+        let heard = self.standing.heard();
+        self.go(now, Standing::Fenced { heard }, because)
+    }
+
     /// It said that it goes.
     pub(crate) fn goes(
         &mut self,
@@ -176,7 +194,10 @@ impl Life {
     ) -> Option<Change> {
         // A retained farewell that is read again must not prolong itself.
         if matches!(&self.standing, Standing::Away { session: gone, .. } if gone == session)
-            || matches!(self.standing, Standing::Lost { .. })
+            || matches!(
+                self.standing,
+                Standing::Lost { .. } | Standing::Fenced { .. }
+            )
         {
             return None;
         }
@@ -244,7 +265,7 @@ impl Life {
                 Some((from + settings.lost_after).max(ears.grace_until))
             }
             Standing::Alive { .. } => Some(from + settings.suspect_after),
-            Standing::Lost { .. } => None,
+            Standing::Lost { .. } | Standing::Fenced { .. } => None,
             Standing::Returning { since, .. } => {
                 Some((from + settings.suspect_after).min(*since + settings.returning_for))
             }

@@ -13,6 +13,7 @@ use nodemedic_protocol::sample::Sample;
 use nodemedic_protocol::work::{Assignment, Enforcement, WorkState, WorkStatus};
 use nodemedic_protocol::{Boottime, CommandId, Condition, Level, NodeId, Revision, Seq, WorkName};
 
+use crate::fencing::record::FenceStage;
 use crate::liveness::Life;
 use crate::plan::Serving;
 use crate::stored::{BirthFacts, GrantKey, NodeRecord};
@@ -39,6 +40,9 @@ pub(crate) struct Candidate {
 pub(crate) struct Words {
     /// Newest moment of its boot clock that was heard; absent until anything was.
     pub(crate) stamp: Option<Boottime>,
+    /// By how much its boot clock was at most ahead of ours when it was heard, and when it was
+    /// last heard.
+    pub(crate) lead: Option<(i64, Boottime)>,
     /// Newest heartbeat.
     pub(crate) beat: Option<u64>,
     /// Position in its ordered messages; absent until a birth arrived.
@@ -74,15 +78,24 @@ pub(crate) struct Node {
     /// Until when each barred work stays away; absent: until a person says otherwise.
     pub(crate) barred_until: BTreeMap<WorkName, Option<Boottime>>,
     pub(crate) drain_deadline: Option<Boottime>,
+    /// Its silence has lasted for long without a storm: it has nothing in common with a later one.
+    pub(crate) fell_alone: bool,
     /// Grants that it reports though they have ended, already told to the log.
     pub(crate) ghosts: BTreeSet<GrantKey>,
 }
 
 impl Node {
-    pub(crate) fn new(record: NodeRecord, now: Boottime) -> Node {
+    pub(crate) fn new(mut record: NodeRecord, now: Boottime) -> Node {
+        // What its fence devices said to a coordinator before this one does not count.
+        if let Some(fence) = &mut record.fence {
+            fence.stage = FenceStage::Waits;
+        }
         Node {
+            life: match record.fenced {
+                Some(_) => Life::fenced(now),
+                None => Life::unheard(now),
+            },
             record,
-            life: Life::unheard(now),
             words: Words::default(),
             candidate: None,
             health_ahead: None,
@@ -91,6 +104,7 @@ impl Node {
             rebirth: None,
             barred_until: BTreeMap::new(),
             drain_deadline: None,
+            fell_alone: false,
             ghosts: BTreeSet::new(),
         }
     }
@@ -107,6 +121,12 @@ impl Node {
             drain: None,
             wish_overruled: false,
             barred: BTreeMap::new(),
+            reservations: BTreeMap::new(),
+            known_down: None,
+            fence: None,
+            fenced: None,
+            power_on: Vec::new(),
+            on_failed: Vec::new(),
         }
     }
 
@@ -162,6 +182,14 @@ impl Node {
         true
     }
 
+    /// Compares its boot clock, as of when it spoke, with ours as of now.
+    pub(crate) fn hear_clock(&mut self, sent: Boottime, now: Boottime) {
+        let signed = |at: Boottime| i64::try_from(at.0).unwrap_or(i64::MAX);
+        let lead = signed(sent).saturating_sub(signed(now));
+        let most = self.words.lead.map_or(lead, |(most, _)| most.max(lead));
+        self.words.lead = Some((most, now));
+    }
+
     /// Notes the position of an ordered message.
     pub(crate) fn hear_seq(&mut self, seq: Seq) {
         match self.words.seq {
@@ -195,6 +223,7 @@ impl Node {
             self.words.works = old.works;
             self.words.works_at = old.works_at;
             self.words.sample = old.sample;
+            self.words.lead = old.lead;
         }
         if let Some(health) = self.health_ahead.take_if(|h| h.session == *session) {
             self.words.health = Some(health);

@@ -26,8 +26,22 @@ impl Out {
         }
     }
 
+    /// Number of the newest journal entry.
+    pub(crate) const fn journal_last(&self) -> u64 {
+        self.journal_last
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Effect> {
         self.queue.pop_front()
+    }
+
+    /// As it must not be: what others see comes before what must be stored.
+    pub(crate) fn pop_sends_first(&mut self) -> Option<Effect> {
+        let is_send = |effect: &Effect| matches!(effect, Effect::Send { .. });
+        match self.queue.iter().position(is_send) {
+            Some(at) => self.queue.remove(at),
+            None => self.pop(),
+        }
     }
 
     pub(crate) fn push(&mut self, effect: Effect) {

@@ -74,7 +74,7 @@ impl Coordinator {
 
     /// Whether a grant serves; what a lost node said last counts for nothing.
     pub(crate) fn serving_of(&self, grant: &Grant, node: &Node) -> Serving {
-        if node.life.kind() == Liveness::Lost {
+        if matches!(node.life.kind(), Liveness::Lost | Liveness::Fenced) {
             Serving::No
         } else {
             node.serving(&grant.record.key)
@@ -98,9 +98,12 @@ fn is_outdated(old: &WorkSpec, new: &WorkSpec) -> bool {
 fn plan_node(node: &Node, now: Now, gathering: bool) -> PlanNode {
     let birth = node.record.birth.as_ref();
     let liveness = node.life.kind();
-    let drain = node.record.drain.as_ref();
+    // One that waits for room changes nothing: a host that takes no new work is half out already.
+    let drain = node.record.drain.as_ref().filter(|drain| !drain.waits);
     let closed = if liveness != Liveness::Alive {
         Some(NoNewWork::Liveness(liveness))
+    } else if node.record.fence.is_some() {
+        Some(NoNewWork::BeingFenced)
     } else if let Some(drain) = drain {
         Some(if drain.done {
             NoNewWork::Drained
@@ -124,7 +127,7 @@ fn plan_node(node: &Node, now: Now, gathering: bool) -> PlanNode {
             Some(_) if overdue => Evict::Force,
             Some(_) => Evict::Move,
         },
-        presence: if liveness == Liveness::Lost {
+        presence: if matches!(liveness, Liveness::Lost | Liveness::Fenced) {
             Presence::Gone
         } else {
             Presence::Here

@@ -11,6 +11,7 @@ use nodemedic_protocol::{Boottime, Millis, Now, WorkName};
 use crate::coordinator::Coordinator;
 use crate::grants::Grant;
 use crate::lease::LeaseEnd;
+use crate::mutation::{Mutation, Mutations};
 use crate::node::Node;
 use crate::settings::PlacementSettings;
 use crate::stored::{Barred, GrantKey, Write};
@@ -23,13 +24,17 @@ impl Coordinator {
             let Some(node) = self.nodes.get(&grant.record.node) else {
                 continue;
             };
-            if let Some((barred, cause)) = stopped(node, grant, now) {
+            if let Some((barred, cause)) = stopped(node, grant, now, self.settings.mutation) {
                 let bars = matches!(cause, StopCause::Fenced | StopCause::Refused);
                 let key = grant.record.key.clone();
                 ends.push((key, Proof::StopConfirmed, bars.then_some(barred)));
             } else if let Some(proof) = self.proved_by_time(grant, node, now.boot) {
                 ends.push((grant.record.key.clone(), proof, None));
             }
+        }
+        let by_silence = |proof: &Proof| *proof == Proof::LeaseEnded;
+        if ends.iter().any(|(_, proof, _)| by_silence(proof)) && self.held(now).is_some() {
+            ends.retain(|(_, proof, _)| !by_silence(proof));
         }
         let any = !ends.is_empty();
         for (key, proof, barred) in ends {
@@ -55,6 +60,9 @@ impl Coordinator {
         if !silent || !self.link_is_up() || now < self.ears.grace_until {
             return None;
         }
+        if self.believed_from(node).is_none_or(|from| now < from) {
+            return None;
+        }
         match self.lease_end_of(grant, node) {
             LeaseEnd::At(end) if end <= now => Some(Proof::LeaseEnded),
             _ => None,
@@ -76,7 +84,7 @@ impl Coordinator {
             let node = self.nodes.get(&grant.record.node)?;
             let silent = matches!(node.life.kind(), Liveness::Lost | Liveness::Away);
             match self.lease_end_of(grant, node) {
-                LeaseEnd::At(end) if silent => Some(end),
+                LeaseEnd::At(end) if silent => Some(self.believed_from(node)?.max(end)),
                 _ => None,
             }
         })
@@ -127,8 +135,22 @@ fn hold_off(cause: StopCause, settings: &PlacementSettings) -> Option<Millis> {
 }
 
 /// What the node proved about a grant, if it is stopped.
-fn stopped(node: &Node, grant: &Grant, now: Now) -> Option<(Barred, StopCause)> {
-    let status = node.status(&grant.record.key)?;
+fn stopped(
+    node: &Node,
+    grant: &Grant,
+    now: Now,
+    mutation: Mutations,
+) -> Option<(Barred, StopCause)> {
+    let any = || {
+        let statuses = node.words.works.as_ref()?.iter();
+        let mut of_work = statuses.filter(|(key, _)| key.work == grant.record.key.work);
+        of_work.find(|(_, s)| s.state.is_stopped()).map(|(_, s)| s)
+    };
+    let status = if mutation.has(Mutation::IgnoreGeneration) {
+        any()?
+    } else {
+        node.status(&grant.record.key)?
+    };
     let WorkState::Stopped(cause) = status.state else {
         return None;
     };
@@ -160,6 +182,7 @@ impl Node {
         }
         if let Some(drain) = &self.record.drain
             && !drain.done
+            && !drain.waits
         {
             self.drain_deadline = drain.within.map(|whole| left(drain.since, whole));
         }

@@ -5,18 +5,22 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use nodemedic_protocol::api::{Accepted, Decision, DrainBy, Liveness, Proof};
+use nodemedic_protocol::api::{Accepted, BrakeChange, Decision, DrainBy, Liveness, Proof};
 use nodemedic_protocol::work::{ProbeSpec, Run, WorkSpec};
 use nodemedic_protocol::{Millis, NodeId, Now, WorkName};
 
 use crate::coordinator::Coordinator;
+use crate::drains::DrainWish;
 use crate::effect::Refused;
 use crate::input::Request;
 use crate::node::Node;
-use crate::stored::{CordonRecord, GrantKey, Write};
+use crate::stored::{CordonRecord, GrantKey, KnownDown, ReleaseRecord, Write};
 
 /// More works than this are not taken; a site of thousands of hosts stays far below.
 pub const WORKS_MAX: usize = 10_000;
+
+/// A release of the storm brake lasts at most a day: by then a host that is gone is forgotten.
+const RELEASE_MAX: Millis = Millis::from_secs(24 * 3600);
 
 type Answer = Result<Accepted, Refused>;
 
@@ -34,13 +38,22 @@ impl Coordinator {
                 node,
                 reason,
                 deadline,
-            } => self.drain(now, &node, &reason, deadline),
+                override_budget,
+            } => self.drain(now, &node, &reason, deadline, override_budget),
+            Request::ReleaseBrake { span, reason } => self.release_brake(now, span, reason),
             Request::Undrain { node } => self.undrain(now, &node),
             Request::Cordon { node, reason } => self.cordon(now, &node, &reason),
             Request::Uncordon { node } => self.uncordon(now, &node),
             Request::Forget { node, reason } => self.forget(now, &node, reason),
             Request::PutWork { works } => self.put_work(now, works),
             Request::RemoveWork { work } => self.remove_work(now, &work),
+            Request::Fence(wish) => self.fence(now, wish),
+            Request::CancelFence { node, reason, by } => {
+                self.cancel_fence(now, &node, &reason, &by)
+            }
+            Request::TrustDevice { device, reason, by } => {
+                self.trust_device(now, device, reason, by)
+            }
             Request::ConfirmDown { node, reason, by } => self.confirm_down(now, &node, reason, by),
         }
     }
@@ -50,10 +63,28 @@ impl Coordinator {
         node.ok_or_else(|| Refused::NoSuchNode(name.clone()))
     }
 
-    fn drain(&mut self, now: Now, name: &NodeId, reason: &str, deadline: Option<Millis>) -> Answer {
+    fn drain(
+        &mut self,
+        now: Now,
+        name: &NodeId,
+        reason: &str,
+        deadline: Option<Millis>,
+        overriding: bool,
+    ) -> Answer {
         needs_text("reason", reason)?;
         self.known(name)?;
-        self.begin_drain(now, name, reason, DrainBy::Person, deadline);
+        let wish = DrainWish {
+            reason: reason.to_string(),
+            by: DrainBy::Person,
+            within: deadline,
+        };
+        self.ask_drain(now, name, wish, overriding);
+        if let Some(why) = self.why_drain_waits(name) {
+            return accepted(format!(
+                "{name} waits to be drained: {why}. It begins by itself when there is room, and \
+                takes work until then; to begin at once: --override-budget"
+            ));
+        }
         let held = self.grants.on(name).count();
         accepted(match deadline {
             _ if held == 0 => format!("{name} holds no work and takes none from now on"),
@@ -185,6 +216,9 @@ impl Coordinator {
                 instead"
             )));
         }
+        node.record.known_down = Some(KnownDown::PersonsWord { by: by.clone() });
+        let record = node.record.clone();
+        self.out.store(Write::Node(record));
         let held: Vec<GrantKey> = self.grants.on(name).map(|g| g.record.key.clone()).collect();
         for key in &held {
             let proof = Proof::PersonsWord {
@@ -200,12 +234,44 @@ impl Coordinator {
         ))
     }
 
+    fn release_brake(&mut self, now: Now, span: Millis, reason: String) -> Answer {
+        needs_text("reason", &reason)?;
+        if span == Millis::ZERO || span > RELEASE_MAX {
+            return Err(Refused::Bad(format!(
+                "a release of {span} makes no sense: say for how long silence shall count, at most \
+                {RELEASE_MAX}"
+            )));
+        }
+        let record = ReleaseRecord {
+            since: now.wall,
+            span,
+            reason: reason.clone(),
+        };
+        self.judge_brake(now);
+        if !self.brake.release(now, record) {
+            return Err(Refused::Conflict(String::from(
+                "the storm brake is off: there is nothing to release",
+            )));
+        }
+        self.store_brake();
+        let change = BrakeChange::Released { span, reason };
+        self.out.decide(now, None, Decision::Brake(change));
+        self.dirty = true;
+        accepted(format!(
+            "for {span}, or until the storm is over, silence counts again: work of silent hosts \
+            moves once the end of its lease is proved"
+        ))
+    }
+
     /// Only what can neither run nor claim anything is forgotten: a node that is silent for as long
     /// as it takes to be lost, or that was not heard at all, and that no grant names.
     fn forget(&mut self, now: Now, name: &NodeId, reason: String) -> Answer {
         needs_text("reason", &reason)?;
         let liveness = self.known(name)?.life.kind();
-        if !matches!(liveness, Liveness::Lost | Liveness::Unheard) {
+        if !matches!(
+            liveness,
+            Liveness::Lost | Liveness::Fenced | Liveness::Unheard
+        ) {
             return Err(Refused::Conflict(format!(
                 "{name} is {liveness}, and only a node that is gone is forgotten: drain it, stop \
                  its agent for good, and ask again when it is lost"
@@ -233,7 +299,7 @@ impl Coordinator {
     }
 }
 
-fn needs_text(what: &str, text: &str) -> Result<(), Refused> {
+pub(crate) fn needs_text(what: &str, text: &str) -> Result<(), Refused> {
     if text.trim().is_empty() {
         let error = format!("{what} is empty: say it, because people will ask");
         return Err(Refused::Bad(error));

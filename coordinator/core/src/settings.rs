@@ -5,6 +5,12 @@ use alloc::vec::Vec;
 
 use nodemedic_protocol::{Millis, SiteId};
 
+use crate::brake::BrakeSettings;
+use crate::budget::BudgetSettings;
+
+use crate::fencing::settings::FencingSettings;
+use crate::mutation::Mutations;
+
 /// All settings of one coordinator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -20,11 +26,17 @@ pub struct Settings {
     pub commands: CommandSettings,
     /// How work that failed on a node is kept away from it.
     pub placement: PlacementSettings,
+    /// Which fence devices there are.
+    pub fencing: FencingSettings,
     /// Whom to tell, and how patiently.
     pub alerts: AlertSettings,
-    /// A deliberate fault, with which the simulation proves that its checkers bite.
+    /// How many hosts may be out at once.
+    pub budget: BudgetSettings,
+    /// How many hosts silent at once are not believed.
+    pub brake: BrakeSettings,
+    /// A deliberate fault; none outside of the simulation.
     #[doc(hidden)]
-    pub mutation: Option<Mutation>,
+    pub mutation: Mutations,
 }
 
 /// How leases run.
@@ -43,6 +55,12 @@ pub struct LeaseSettings {
 /// When silence means what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LivenessSettings {
+    /// The longest interval between two heartbeats of any agent. An expiry counts only after so
+    /// much more silence than makes Suspect: then the others of the same partition are silent too.
+    pub heartbeat: Millis,
+    /// After its own link is back, a coordinator waits for so long, and at least for `lost_after`,
+    /// before silence counts: agents need this time to find their broker again.
+    pub reconnect_within: Millis,
     /// Silent for so long: Suspect.
     pub suspect_after: Millis,
     /// Silent for so long: Lost.
@@ -103,8 +121,11 @@ impl Settings {
             liveness: LivenessSettings::default(),
             commands: CommandSettings::default(),
             placement: PlacementSettings::default(),
+            fencing: FencingSettings::default(),
             alerts: AlertSettings::default(),
-            mutation: None,
+            budget: BudgetSettings::default(),
+            brake: BrakeSettings::default(),
+            mutation: Mutations::NONE,
         }
     }
 }
@@ -126,6 +147,10 @@ impl Default for LeaseSettings {
 impl Default for LivenessSettings {
     fn default() -> Self {
         LivenessSettings {
+            // The agents' own default.
+            heartbeat: Millis::from_secs(5),
+            // An agent tries its broker again after at most 10 s, and one try takes at most 5 s.
+            reconnect_within: Millis::from_secs(15),
             // Three heartbeats of 5 s.
             suspect_after: Millis::from_secs(15),
             // A switch that reboots or a route that converges is back within this.
@@ -175,18 +200,4 @@ impl Default for AlertSettings {
             keep_resolved: Millis::from_secs(24 * 3600),
         }
     }
-}
-
-/// Deliberate faults; each must be caught by a checker of the simulation.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutation {
-    /// The safe time is a quarter of what it must be.
-    ShortSafeTime,
-    /// Exclusive work is granted elsewhere while it is still being released.
-    StartBeforeStop,
-    /// Silence counts from the first moment after a start.
-    SkipResumeGrace,
-    /// The highest generation is not stored.
-    ForgetGenerations,
 }

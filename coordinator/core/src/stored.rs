@@ -4,18 +4,25 @@
 //! one JSON value; a record whose fields change is a new version for readers
 //! (docs/howto/change-a-message.md).
 
+mod blast;
+
+pub use blast::{BrakeRecord, KnownDown, ReleaseRecord, Reservation};
+
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec::Vec;
 
-use nodemedic_protocol::api::{AlertState, DrainBy, JournalEntry};
+use nodemedic_protocol::api::{AlertState, DeviceSaid, DrainBy, JournalEntry, Purpose};
 use nodemedic_protocol::inventory::{Capacity, Inventory};
 use nodemedic_protocol::message::Session;
 use nodemedic_protocol::work::{Enforcement, StopCause, WorkSpec};
 use nodemedic_protocol::{
-    BootId, Boottime, Epoch, Generation, Millis, NodeId, Revision, Seq, Severity, StreamId,
-    WallTime, WorkName,
+    BootId, Boottime, DeviceName, Epoch, Generation, Millis, NodeId, Revision, Seq, Severity,
+    StreamId, WallTime, WorkName,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::fencing::record::{FenceDeviceRecord, FenceRecord, FencedRecord};
 
 /// Everything, as read at start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +41,12 @@ pub struct Stored {
     pub marks: BTreeMap<NodeId, EventMark>,
     /// By [`Write::Alert`] and [`Write::ForgetAlert`].
     pub alerts: BTreeMap<String, AlertRecord>,
+    /// By [`Write::Brake`] and [`Write::ForgetBrake`]: only while there is a storm.
+    #[serde(default)]
+    pub brake: Option<BrakeRecord>,
+    /// By [`Write::FenceDevice`].
+    #[serde(default)]
+    pub fence_devices: BTreeMap<DeviceName, FenceDeviceRecord>,
     /// Number of the newest [`Write::Journal`] entry; 0 when there is none.
     pub journal_last: u64,
 }
@@ -69,6 +82,7 @@ impl TryFrom<String> for GrantKey {
 /// One change. All but the journal replace what stood under the same key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "a write is boxed in its effect")]
 pub enum Write {
     /// Put a node under its name.
     Node(NodeRecord),
@@ -102,6 +116,12 @@ pub enum Write {
     Alert(AlertRecord),
     /// Remove an alert that is over and has been told.
     ForgetAlert(String),
+    /// Put the storm brake; there is one.
+    Brake(BrakeRecord),
+    /// The storm is over: remove it.
+    ForgetBrake,
+    /// Put a fence device under its name.
+    FenceDevice(FenceDeviceRecord),
 }
 
 impl Stored {
@@ -140,6 +160,11 @@ impl Stored {
             Write::ForgetAlert(key) => {
                 self.alerts.remove(&key);
             }
+            Write::Brake(brake) => self.brake = Some(brake),
+            Write::ForgetBrake => self.brake = None,
+            Write::FenceDevice(device) => {
+                self.fence_devices.insert(device.device.clone(), device);
+            }
         }
     }
 }
@@ -167,6 +192,25 @@ pub struct NodeRecord {
     pub wish_overruled: bool,
     /// Work that must not come back here for a while.
     pub barred: BTreeMap<WorkName, Barred>,
+    /// The place that it holds among those that are out by choice, by what for. Stored before
+    /// anything is done to it.
+    #[serde(default)]
+    pub reservations: BTreeMap<Purpose, Reservation>,
+    /// Set when it is known why it is silent; forgotten when it is heard again.
+    #[serde(default)]
+    pub known_down: Option<KnownDown>,
+    /// A fence of it that is under way.
+    #[serde(default)]
+    pub fence: Option<FenceRecord>,
+    /// Set from the moment that it is confirmed off until another boot of it is proved.
+    #[serde(default)]
+    pub fenced: Option<FencedRecord>,
+    /// Fence devices that are still to be asked to give it its power back.
+    #[serde(default)]
+    pub power_on: Vec<DeviceName>,
+    /// What devices said that could not.
+    #[serde(default)]
+    pub on_failed: Vec<DeviceSaid>,
 }
 
 /// Facts of a birth that outlive a coordinator.
@@ -204,8 +248,15 @@ pub struct DrainRecord {
     pub reason: String,
     /// Who asked.
     pub by: DrainBy,
-    /// Since when.
+    /// Since when it stands so: asked for while it waits, then begun.
     pub since: WallTime,
+    /// True until there is a place for the node among those that are out by choice; until then
+    /// nothing is done.
+    #[serde(default)]
+    pub waits: bool,
+    /// Orders the ones that wait: number of the journal entry before it was asked for.
+    #[serde(default)]
+    pub order: u64,
     /// After so long what is left is stopped.
     pub within: Option<Millis>,
     /// True once everything is proved gone.

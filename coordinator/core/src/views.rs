@@ -6,17 +6,20 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use nodemedic_protocol::api::{
-    AlertState, AlertView, DrainView, HolderView, NodeView, Scheduling, StatusView, WorkView,
+    AlertState, AlertView, BrakeView, BudgetView, DrainView, HolderView, NodeView, OutView,
+    ReleaseView, Scheduling, SilentView, StatusView, WorkView,
 };
 use nodemedic_protocol::inventory::Capacity;
 use nodemedic_protocol::work::WorkSpec;
 use nodemedic_protocol::{Boottime, NodeId, Now, WallTime, WorkName};
 
 use crate::alert_rules::wanted;
+use crate::brake::number;
 use crate::coordinator::Coordinator;
 use crate::grants::Grant;
+use crate::lease::LeaseEnd;
 use crate::node::{Node, worst_first};
-use crate::plan::Serving;
+use crate::plan::{Serving, Waiting};
 use crate::stored::DrainRecord;
 
 fn wall(now: Now, at: Boottime) -> WallTime {
@@ -40,6 +43,8 @@ impl Coordinator {
             superseded_by: self.superseded,
             nodes,
             alerts_open: u32::try_from(self.alerts.firing().len()).unwrap_or(u32::MAX),
+            budget: self.budget_view(),
+            brake: self.brake_view(now),
         }
     }
 
@@ -79,6 +84,40 @@ impl Coordinator {
         alerts
     }
 
+    fn budget_view(&self) -> BudgetView {
+        let usage = self.usage();
+        let out = usage.out().map(|(node, out)| OutView {
+            node: node.clone(),
+            why: out.to_string(),
+        });
+        let waiting = self.waiting_drains().into_iter();
+        BudgetView {
+            hosts: number(usage.hosts()),
+            limit: number(self.settings.budget.limit(usage.hosts())),
+            out: out.collect(),
+            waiting: waiting.map(|(_, node)| node).collect(),
+        }
+    }
+
+    fn brake_view(&self, now: Now) -> BrakeView {
+        let silent = self.silent_hosts(now).map(|(node, silent_for)| SilentView {
+            node: node.clone(),
+            silent_for,
+        });
+        BrakeView {
+            state: self.brake.state(),
+            since: self.brake.since(),
+            threshold: number(self.settings.brake.threshold(self.nodes.len())),
+            hosts: number(self.nodes.len()),
+            silent: silent.collect(),
+            hold: self.settings.brake.hold,
+            release: self.brake.released().map(|(record, until)| ReleaseView {
+                until: WallTime(now.wall.0.saturating_add(until.since(now.boot).0)),
+                reason: record.reason.clone(),
+            }),
+        }
+    }
+
     fn view_of(&self, now: Now, node: &Node, whole: bool) -> NodeView {
         let birth = node.record.birth.as_ref();
         let grants = self.grants.on(node.name());
@@ -95,6 +134,8 @@ impl Coordinator {
             level: node.level(),
             conditions: worst_first(node.conditions()),
             scheduling: self.scheduling(node),
+            out: node.out().map(|out| out.to_string()),
+            fencing: self.fencing_view(now, node),
             zone: birth.and_then(|b| b.zone.clone()),
             labels: birth.map(|b| b.labels.clone()).unwrap_or_default(),
             capacity: birth.map(|b| b.capacity).unwrap_or_default(),
@@ -112,7 +153,9 @@ impl Coordinator {
     fn scheduling(&self, node: &Node) -> Scheduling {
         if let Some(drain) = &node.record.drain {
             let view = self.drain_view(node, drain);
-            return if drain.done {
+            return if drain.waits {
+                Scheduling::DrainWaits(view)
+            } else if drain.done {
                 Scheduling::Drained(view)
             } else {
                 Scheduling::Draining(view)
@@ -127,6 +170,15 @@ impl Coordinator {
     }
 
     fn drain_view(&self, node: &Node, drain: &DrainRecord) -> DrainView {
+        if let Some(why) = self.why_drain_waits(node.name()) {
+            return DrainView {
+                reason: drain.reason.clone(),
+                by: drain.by,
+                since: drain.since,
+                deadline: None,
+                waiting: why.reasons.iter().map(ToString::to_string).collect(),
+            };
+        }
         let waiting = self.grants.on(node.name()).map(|grant| {
             let key = &grant.record.key;
             let reasons = self.report.waiting.get(&key.work);
@@ -182,9 +234,7 @@ impl Coordinator {
         let grants = self.grants.of(&spec.name);
         let running = grants.filter(|g| !g.releasing() && serves(g)).count();
         let running = u32::try_from(running).unwrap_or(u32::MAX);
-        let waiting = self.report.waiting.get(&spec.name);
-        let waiting =
-            waiting.map_or_else(Vec::new, |w| w.iter().map(ToString::to_string).collect());
+        let waiting = self.why_short(&spec.name);
         WorkView {
             spec: spec.clone(),
             holders,
@@ -192,6 +242,27 @@ impl Coordinator {
             running,
             waiting,
         }
+    }
+
+    /// What keeps a work from being as wanted, one sentence each.
+    pub(crate) fn why_short(&self, work: &WorkName) -> Vec<String> {
+        let reasons = self.report.waiting.get(work).map_or(&[][..], |all| all);
+        let mut words: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+        let by_silence = |waiting: &Waiting| {
+            matches!(
+                waiting,
+                Waiting::Lease {
+                    until: LeaseEnd::At(_),
+                    ..
+                }
+            )
+        };
+        if let Some(brake) = self.brake_obstacle()
+            && reasons.iter().any(by_silence)
+        {
+            words.push(brake.to_string());
+        }
+        words
     }
 
     /// How many alerts fire.

@@ -49,6 +49,7 @@ fn story(crash_at: Option<u64>) -> World {
         node: id("node-1"),
         reason: "new memory".into(),
         deadline: Some(Millis::from_secs(60)),
+        override_budget: false,
     };
     insist(&mut world, &drain);
     live(&mut world, 15);

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nodemedic_coordinator_core::lease::{LeaseEnd, WhyNever};
+use nodemedic_coordinator_core::mutation::Mutations;
 use nodemedic_coordinator_core::plan::{
     Evict, Holder, NoNewWork, PlanInput, PlanNode, Presence, Serving, lint, plan,
 };
@@ -153,7 +154,7 @@ fn picture() -> impl Strategy<Value = PlanInput> {
             works,
             nodes,
             holders: list,
-            mutation: None,
+            mutation: Mutations::NONE,
         }
     })
 }

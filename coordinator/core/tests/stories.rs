@@ -17,6 +17,7 @@ fn drain(node: &str, deadline: Option<u64>) -> Request {
         node: id(node),
         reason: "new memory".into(),
         deadline: deadline.map(Millis::from_secs),
+        override_budget: false,
     }
 }
 
@@ -208,7 +209,13 @@ fn work_with_no_other_place_stays_until_the_deadline() {
     world.put(&[exclusive("db")]);
     world.until("db serves", 20, |w| w.serving("db") == 1);
     world.nodes.get_mut("node-1").unwrap().sticks = Some(WorkName::new("db").unwrap());
-    world.ask(drain("node-1", Some(60))).unwrap();
+    let alone = Request::Drain {
+        node: id("node-1"),
+        reason: "new memory".into(),
+        deadline: Some(Millis::from_secs(60)),
+        override_budget: true,
+    };
+    world.ask(alone).unwrap();
     world.run(50);
     assert_eq!(world.serving("db"), 1);
     let view = world.core().node_view(world.now, &id("node-1")).unwrap();
@@ -729,6 +736,32 @@ fn a_deaf_coordinator_blames_nobody() {
     world.input(Input::LinkUp);
     world.run(60);
     assert!(world.told.is_empty(), "{:?}", world.told);
+}
+
+#[test]
+fn after_a_broker_was_away_agents_have_their_time_to_find_it_before_anybody_is_lost() {
+    let mut hasty = settings();
+    hasty.liveness.suspect_after = Millis::from_secs(2);
+    hasty.liveness.lost_after = Millis::from_secs(3);
+    let mut world = World::with(&["node-1", "node-2", "node-3"], hasty);
+    world.put(&[replicated("web", 2)]);
+    world.until("web serves", 20, |w| w.serving("web") == 2);
+    let holders: Vec<String> = world.holders("web").iter().map(ToString::to_string).collect();
+    world.input(Input::LinkDown);
+    for node in world.nodes.values_mut() {
+        node.connected = false;
+    }
+    world.run(60);
+    world.input(Input::LinkUp);
+    // The last one finds its broker as late as an agent may.
+    for name in ["node-1", "node-2", "node-3"] {
+        world.run(4);
+        world.nodes.get_mut(name).unwrap().connected = true;
+    }
+    world.run(60);
+    assert_eq!(world.holders("web"), holders.iter().map(String::as_str).collect::<Vec<_>>());
+    let lost = |d: &Decision| matches!(d, Decision::Liveness { to: Liveness::Lost, .. });
+    assert!(!world.decisions().any(lost), "{}", world.tell());
 }
 
 #[test]

@@ -5,6 +5,7 @@ use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use nodemedic_coordinator_core::Refused;
+use nodemedic_edge::works::CHOICE;
 use nodemedic_protocol::api::ApiError;
 
 use crate::engine::Unanswered;
@@ -55,11 +56,17 @@ impl From<Refused> for Failure {
 
 impl From<JsonRejection> for Failure {
     fn from(why: JsonRejection) -> Failure {
-        Failure::new(
-            why.status(),
-            format!("{}; docs/reference/api.md has the shape", why.body_text()),
-        )
+        Failure::new(why.status(), bad_body(&why.body_text()))
     }
+}
+
+/// A choice that must be made is explained where it is missing; the rest is in the reference.
+fn bad_body(what: &str) -> String {
+    // As serde says that the field is missing, or what its values are.
+    if what.contains("`on_lease_loss`") || what.contains("expected `stop` or `keep`") {
+        return format!("{what}; {CHOICE}");
+    }
+    format!("{what}; docs/reference/api.md has the shape")
 }
 
 impl From<QueryRejection> for Failure {
@@ -88,4 +95,31 @@ pub(super) async fn no_such_method(method: Method, uri: Uri) -> Failure {
         uri.path()
     );
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nodemedic_protocol::api::PutWork;
+
+    #[test]
+    fn exclusive_work_without_its_choice_is_told_both_over_the_api_too() {
+        for sharing in [
+            r#"{"exclusive":{}}"#,
+            r#"{"exclusive":{"on_lease_loss":"pause"}}"#,
+        ] {
+            let run = r#"{"systemd":{"unit":"db@.service"}}"#;
+            let body = format!(r#"{{"works":[{{"name":"db","sharing":{sharing},"run":{run}}}]}}"#);
+            let error = serde_json::from_str::<PutWork>(&body)
+                .unwrap_err()
+                .to_string();
+            let said = bad_body(&error);
+            assert!(said.contains("\"stop\" }  the node stops it"), "{said}");
+            assert!(said.contains("\"keep\" }  it is never stopped"), "{said}");
+        }
+        let error = serde_json::from_str::<PutWork>("{}")
+            .unwrap_err()
+            .to_string();
+        assert!(bad_body(&error).ends_with("docs/reference/api.md has the shape"));
+    }
 }

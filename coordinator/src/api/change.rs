@@ -3,11 +3,12 @@
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State};
-use nodemedic_coordinator_core::Request;
+use nodemedic_coordinator_core::{FenceWish, Request};
 use nodemedic_protocol::api::{
-    Accepted, ConfirmDownRequest, CordonRequest, DrainRequest, ForgetRequest, PutWork,
+    Accepted, BrakeReleaseRequest, CancelFenceRequest, ConfirmDownRequest, CordonRequest,
+    DrainRequest, FenceRequest, ForgetRequest, PutWork, TrustDeviceRequest,
 };
-use nodemedic_protocol::{NodeId, WorkName};
+use nodemedic_protocol::{DeviceName, NodeId, WorkName};
 
 use super::answer::Failure;
 use crate::engine::{Ask, Asking};
@@ -28,16 +29,30 @@ pub(super) async fn drain(
     node: Named<NodeId>,
     body: Body<DrainRequest>,
 ) -> Answer {
-    let (Path(node), Json(DrainRequest { reason, deadline })) = (node?, body?);
+    let (Path(node), Json(body)) = (node?, body?);
+    let DrainRequest {
+        reason,
+        deadline,
+        override_budget,
+    } = body;
     request(
         &asking,
         Request::Drain {
             node,
             reason,
             deadline,
+            override_budget,
         },
     )
     .await
+}
+
+pub(super) async fn release_brake(
+    State(asking): State<Asking>,
+    body: Body<BrakeReleaseRequest>,
+) -> Answer {
+    let Json(BrakeReleaseRequest { span, reason }) = body?;
+    request(&asking, Request::ReleaseBrake { span, reason }).await
 }
 
 pub(super) async fn undrain(State(asking): State<Asking>, node: Named<NodeId>) -> Answer {
@@ -66,6 +81,41 @@ pub(super) async fn confirm_down(
 ) -> Answer {
     let (Path(node), Json(ConfirmDownRequest { reason, by })) = (node?, body?);
     request(&asking, Request::ConfirmDown { node, reason, by }).await
+}
+
+pub(super) async fn fence(
+    State(asking): State<Asking>,
+    node: Named<NodeId>,
+    body: Body<FenceRequest>,
+) -> Answer {
+    let (Path(node), Json(wanted)) = (node?, body?);
+    let wish = FenceWish {
+        node,
+        reason: wanted.reason,
+        by: wanted.by,
+        override_budget: wanted.override_budget,
+        then: wanted.then,
+    };
+    request(&asking, Request::Fence(wish)).await
+}
+
+pub(super) async fn cancel_fence(
+    State(asking): State<Asking>,
+    node: Named<NodeId>,
+    body: Body<CancelFenceRequest>,
+) -> Answer {
+    let (Path(node), Json(CancelFenceRequest { reason, by })) = (node?, body?);
+    request(&asking, Request::CancelFence { node, reason, by }).await
+}
+
+pub(super) async fn trust_device(
+    State(asking): State<Asking>,
+    device: Named<DeviceName>,
+    body: Body<TrustDeviceRequest>,
+) -> Answer {
+    let (Path(device), Json(TrustDeviceRequest { reason, by })) = (device?, body?);
+    let word = Request::TrustDevice { device, reason, by };
+    request(&asking, word).await
 }
 
 pub(super) async fn forget(

@@ -8,7 +8,9 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use nodemedic_coordinator_core::Refused;
 use nodemedic_protocol::NodeId;
-use nodemedic_protocol::api::{AlertView, EventsPage, NodeView, StatusView, WorkView};
+use nodemedic_protocol::api::{
+    AlertView, BrakeView, EventsPage, FencesView, NodeView, StatusView, WorkView,
+};
 use serde::Deserialize;
 
 use super::answer::Failure;
@@ -30,6 +32,10 @@ pub(super) async fn status(State(asking): State<Asking>) -> Answer<StatusView> {
     Ok(Json(asking.ask(Ask::Status).await?))
 }
 
+pub(super) async fn brake(State(asking): State<Asking>) -> Answer<BrakeView> {
+    Ok(Json(asking.ask(Ask::Status).await?.brake))
+}
+
 pub(super) async fn nodes(State(asking): State<Asking>) -> Answer<Vec<NodeView>> {
     Ok(Json(asking.ask(Ask::Nodes).await?))
 }
@@ -48,6 +54,10 @@ pub(super) async fn node(
 
 pub(super) async fn works(State(asking): State<Asking>) -> Answer<Vec<WorkView>> {
     Ok(Json(asking.ask(Ask::Works).await?))
+}
+
+pub(super) async fn fences(State(asking): State<Asking>) -> Answer<FencesView> {
+    Ok(Json(*asking.ask(Ask::Fences).await?))
 }
 
 pub(super) async fn alerts(State(asking): State<Asking>) -> Answer<Vec<AlertView>> {

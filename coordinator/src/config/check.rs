@@ -12,6 +12,7 @@ use nodemedic_edge::works;
 use nodemedic_protocol::{Millis, SiteId};
 
 use super::{ApiConfig, BrokerConfig, ClientTls, Config, TlsFiles, Webhook, raw};
+use super::{blast, fence};
 
 /// The agent's own default, so that a fleet with neither set is one fleet.
 const DEFAULT_SITE: &str = "default";
@@ -31,6 +32,10 @@ const TERM_MIN: Millis = Millis::from_secs(2);
 /// A coordinator that remembers a lease for longer than an hour helps nobody to fail over.
 const TERM_MAX: Millis = Millis::from_secs(3600);
 
+/// What an agent accepts as the interval of its heartbeat.
+const HEARTBEAT_MIN: Millis = Millis(100);
+const HEARTBEAT_MAX: Millis = Millis::from_secs(60);
+
 pub(super) fn check(raw: raw::Config, place: &Place<'_>) -> Result<Config, ConfigError> {
     let site = SiteId::new(raw.site.as_deref().unwrap_or(DEFAULT_SITE))
         .map_err(|error| place.error(&["site"], error.to_string()))?;
@@ -45,6 +50,8 @@ pub(super) fn check(raw: raw::Config, place: &Place<'_>) -> Result<Config, Confi
     let mut settings = Settings::new(site.clone(), env!("CARGO_PKG_VERSION"));
     lease(raw.lease, &mut settings, place)?;
     liveness(&raw.liveness, &mut settings, place)?;
+    settings.budget = blast::budget(&raw.budget, place)?;
+    settings.brake = blast::brake(&raw.brake, &settings.liveness, place)?;
     set(
         &mut settings.placement.refused_hold_off,
         raw.placement.refused_hold_off,
@@ -56,6 +63,8 @@ pub(super) fn check(raw: raw::Config, place: &Place<'_>) -> Result<Config, Confi
     set(&mut settings.alerts.retry_first, raw.alerts.retry_first);
     set(&mut settings.alerts.retry_max, raw.alerts.retry_max);
     set(&mut settings.alerts.keep_resolved, raw.alerts.keep_resolved);
+    let (fencing, fences) = fence::check(&raw.fencing, raw.fence, raw.fence_node, place)?;
+    settings.fencing = fencing;
     settings.alerts.receivers = webhooks.keys().cloned().collect();
     let works = raw
         .work
@@ -68,12 +77,13 @@ pub(super) fn check(raw: raw::Config, place: &Place<'_>) -> Result<Config, Confi
         broker,
         directory,
         settings,
+        fences,
         webhooks,
         works,
     })
 }
 
-fn set(value: &mut Millis, wanted: Option<Millis>) {
+pub(super) fn set(value: &mut Millis, wanted: Option<Millis>) {
     if let Some(wanted) = wanted {
         *value = wanted;
     }
@@ -341,10 +351,22 @@ fn liveness(
     place: &Place<'_>,
 ) -> Result<(), ConfigError> {
     let liveness = &mut settings.liveness;
+    set(&mut liveness.heartbeat, raw.heartbeat);
+    set(&mut liveness.reconnect_within, raw.reconnect_within);
     set(&mut liveness.suspect_after, raw.suspect_after);
     set(&mut liveness.lost_after, raw.lost_after);
     set(&mut liveness.returning_for, raw.returning_for);
     set(&mut liveness.resume_grace_min, raw.resume_grace_min);
+    if !(HEARTBEAT_MIN..=HEARTBEAT_MAX).contains(&liveness.heartbeat) {
+        return Err(place.error(
+            &["liveness", "heartbeat"],
+            format!(
+                "{} is not between {HEARTBEAT_MIN} and {HEARTBEAT_MAX}, as an agent's [heartbeat] \
+                 interval is; write the longest of your agents'",
+                liveness.heartbeat
+            ),
+        ));
+    }
     if liveness.lost_after <= liveness.suspect_after {
         return Err(place.error(
             &["liveness", "lost_after"],

@@ -1,7 +1,9 @@
 //! The coordinator's configuration in three layers: `raw` text, checked values, and the live
 //! [`Config`] that the rest of the program is started from.
 
+mod blast;
 mod check;
+mod fence;
 mod raw;
 
 use std::collections::BTreeMap;
@@ -10,8 +12,10 @@ use std::path::{Path, PathBuf};
 
 use nodemedic_coordinator_core::Settings;
 use nodemedic_edge::config::{ConfigError, Place, load};
-use nodemedic_protocol::SiteId;
+use nodemedic_protocol::{DeviceName, SiteId};
 use nodemedic_protocol::work::WorkSpec;
+
+use crate::fence::FenceDevice;
 
 /// Where the configuration is looked for when nobody says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/nodemedic/coordinator.toml";
@@ -29,6 +33,8 @@ pub struct Config {
     pub directory: PathBuf,
     /// For the core.
     pub settings: Settings,
+    /// Fence devices, by name.
+    pub fences: BTreeMap<DeviceName, FenceDevice>,
     /// Receivers of alerts, by name.
     pub webhooks: BTreeMap<String, Webhook>,
     /// Works that the files declare.

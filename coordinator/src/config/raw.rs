@@ -17,8 +17,13 @@ pub(super) struct Config {
     pub(super) state: State,
     pub(super) lease: Lease,
     pub(super) liveness: Liveness,
+    pub(super) budget: Budget,
+    pub(super) brake: Brake,
     pub(super) placement: Placement,
     pub(super) alerts: Alerts,
+    pub(super) fencing: Fencing,
+    pub(super) fence: BTreeMap<String, Fence>,
+    pub(super) fence_node: BTreeMap<String, FenceNode>,
     pub(super) webhook: BTreeMap<String, Webhook>,
     pub(super) work: BTreeMap<String, works::Work>,
 }
@@ -63,6 +68,10 @@ pub(super) struct Lease {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Liveness {
     #[serde(with = "span_opt")]
+    pub(super) heartbeat: Option<Millis>,
+    #[serde(with = "span_opt")]
+    pub(super) reconnect_within: Option<Millis>,
+    #[serde(with = "span_opt")]
     pub(super) suspect_after: Option<Millis>,
     #[serde(with = "span_opt")]
     pub(super) lost_after: Option<Millis>,
@@ -70,6 +79,26 @@ pub(super) struct Liveness {
     pub(super) returning_for: Option<Millis>,
     #[serde(with = "span_opt")]
     pub(super) resume_grace_min: Option<Millis>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Budget {
+    pub(super) max_out: Option<u32>,
+    pub(super) percent: Option<u32>,
+    pub(super) zone_max_out: Option<u32>,
+    pub(super) zone_percent: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Brake {
+    pub(super) min: Option<u32>,
+    pub(super) percent: Option<u32>,
+    #[serde(with = "span_opt")]
+    pub(super) hold: Option<Millis>,
+    #[serde(with = "span_opt")]
+    pub(super) apart: Option<Millis>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -92,6 +121,58 @@ pub(super) struct Alerts {
     pub(super) retry_max: Option<Millis>,
     #[serde(with = "span_opt")]
     pub(super) keep_resolved: Option<Millis>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Fencing {
+    #[serde(with = "span_opt")]
+    pub(super) retry_first: Option<Millis>,
+    #[serde(with = "span_opt")]
+    pub(super) retry_max: Option<Millis>,
+    #[serde(with = "span_opt")]
+    pub(super) monitor_every: Option<Millis>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fence {
+    pub(super) agent: PathBuf,
+    #[serde(default)]
+    pub(super) options: BTreeMap<String, Scalar>,
+    #[serde(default)]
+    pub(super) password_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) secret_files: BTreeMap<String, PathBuf>,
+    #[serde(default)]
+    pub(super) nodes: BTreeMap<String, String>,
+    #[serde(default, with = "span_opt")]
+    pub(super) timeout: Option<Millis>,
+    #[serde(default, with = "span_opt")]
+    pub(super) off_timeout: Option<Millis>,
+    #[serde(default, with = "span_opt")]
+    pub(super) status_timeout: Option<Millis>,
+    #[serde(default, with = "span_opt")]
+    pub(super) on_timeout: Option<Millis>,
+    #[serde(default, with = "span_opt")]
+    pub(super) monitor_timeout: Option<Millis>,
+}
+
+/// What an option of a fence agent may be in TOML.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Scalar {
+    Text(String),
+    Number(i64),
+    Flag(bool),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FenceNode {
+    pub(super) levels: Vec<Vec<String>>,
+    pub(super) then: Option<String>,
+    pub(super) automatic: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,6 +1,8 @@
 //! Each mistake in tests/fixtures/config/coordinator, and the exact words that its author reads.
 
 use super::*;
+use nodemedic_coordinator_core::brake::BrakeSettings;
+use nodemedic_coordinator_core::budget::BudgetSettings;
 use nodemedic_protocol::Millis;
 
 fn fixtures() -> PathBuf {
@@ -83,6 +85,8 @@ fn every_key_reaches_its_place() {
     assert_eq!(settings.lease.drift_per_mille, 20);
     assert_eq!(settings.lease.margin, Millis::from_secs(3));
     assert_eq!(settings.lease.safe_time_min, Millis::from_secs(90));
+    assert_eq!(settings.liveness.heartbeat, Millis::from_secs(4));
+    assert_eq!(settings.liveness.reconnect_within, Millis::from_secs(45));
     assert_eq!(settings.liveness.suspect_after, Millis::from_secs(20));
     assert_eq!(settings.liveness.lost_after, Millis::from_secs(40));
     assert_eq!(settings.liveness.returning_for, Millis::from_secs(25));
@@ -91,6 +95,20 @@ fn every_key_reaches_its_place() {
         settings.placement.fenced_hold_off,
         Some(Millis::from_secs(6 * 3600))
     );
+    let budget = BudgetSettings {
+        max_out: Some(7),
+        percent: 15,
+        zone_max_out: Some(3),
+        zone_percent: 25,
+    };
+    assert_eq!(settings.budget, budget);
+    let brake = BrakeSettings {
+        min: 3,
+        percent: 30,
+        hold: Millis::from_secs(90),
+        apart: Millis::from_secs(1200),
+    };
+    assert_eq!(settings.brake, brake);
     assert_eq!(settings.placement.refused_hold_off, Millis::from_secs(120));
     assert_eq!(settings.alerts.unplaced_for, Millis::from_secs(90));
     assert_eq!(settings.alerts.retry_first, Millis::from_secs(2));
@@ -100,6 +118,41 @@ fn every_key_reaches_its_place() {
     assert!(config.webhooks["on-call"].token.is_some());
     let works: Vec<_> = config.works.iter().map(|work| work.name.as_str()).collect();
     assert_eq!(works, ["database", "scheduler", "web"]);
+}
+
+#[test]
+fn every_key_of_fencing_reaches_its_place() {
+    use nodemedic_protocol::api::FenceThen;
+    use nodemedic_protocol::{DeviceName, NodeId};
+    let config = fixture("good-full.toml").unwrap();
+    let device = |name: &str| DeviceName::new(name).unwrap();
+    let node = |name: &str| NodeId::new(name).unwrap();
+    let bmc = &config.fences[&device("bmc")];
+    let options: Vec<_> = bmc.options.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    assert_eq!(
+        options,
+        ["ip=10.0.9.1", "ipport=623", "lanplus=1", "power_wait=4"]
+    );
+    assert_eq!(bmc.secrets["password"], "0123456789abcdef0123456789abcdef");
+    assert_eq!(bmc.plugs[&node("node-1")], "");
+    let pdu = &config.fences[&device("pdu")];
+    assert_eq!(pdu.plugs[&node("node-2")], "8");
+    assert!(pdu.secrets.contains_key("snmp_priv_passwd"));
+    let fencing = &config.settings.fencing;
+    let timeouts = fencing.devices[&device("bmc")];
+    assert_eq!(timeouts.off, Millis::from_secs(40));
+    assert_eq!(timeouts.status, Millis::from_secs(20));
+    assert_eq!(fencing.devices[&device("pdu")].off, Millis::from_secs(60));
+    let first = &fencing.nodes[&node("node-1")];
+    assert_eq!(first.levels, [[device("bmc")], [device("pdu")]]);
+    assert!(!first.automatic);
+    assert_eq!(first.then, FenceThen::StayOff);
+    let second = &fencing.nodes[&node("node-2")];
+    assert_eq!(second.levels, [[device("pdu")]]);
+    assert!(second.automatic);
+    assert_eq!(fencing.retry_first, Millis::from_secs(5));
+    assert_eq!(fencing.retry_max, Millis::from_secs(60));
+    assert_eq!(fencing.monitor_every, Millis::from_secs(300));
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use nodemedic_coordinator_core::{Input, Refused, Request, RequestId};
 use nodemedic_edge::clock;
-use nodemedic_protocol::api::{Accepted, AlertView, EventsPage, NodeView, StatusView, WorkView};
+use nodemedic_protocol::api::{
+    Accepted, AlertView, EventsPage, FencesView, NodeView, StatusView, WorkView,
+};
 use nodemedic_protocol::{NodeId, WallTime};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -30,6 +32,8 @@ pub enum Ask {
     Works(oneshot::Sender<Vec<WorkView>>),
     /// `GET /api/v1/alerts`.
     Alerts(oneshot::Sender<Vec<AlertView>>),
+    /// `GET /api/v1/fences`.
+    Fences(oneshot::Sender<Box<FencesView>>),
     /// All of it, at one moment.
     Picture(oneshot::Sender<Box<Picture>>),
     /// Anything that changes something.
@@ -134,6 +138,7 @@ impl Engine {
             }
             Ask::Works(back) => drop(back.send(self.core.works_view(now))),
             Ask::Alerts(back) => drop(back.send(self.core.alerts_view())),
+            Ask::Fences(back) => drop(back.send(Box::new(self.core.fences_view(now)))),
             Ask::Picture(back) => drop(back.send(Box::new(Picture {
                 now: now.wall,
                 status: self.core.status_view(now),

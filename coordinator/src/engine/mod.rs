@@ -18,6 +18,7 @@ use nodemedic_protocol::work::WorkSpec;
 use nodemedic_protocol::{Boottime, Epoch, SiteId};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::fence::{Fenced, Fencer};
 use crate::notify::{Notifier, Told};
 use crate::quiet::Quiet;
 use crate::store::{Journal, Store, StoreError};
@@ -57,6 +58,8 @@ pub struct Engine {
     asks: mpsc::Receiver<Ask>,
     notifier: Notifier,
     told: mpsc::Receiver<Told>,
+    fencer: Fencer,
+    fenced: mpsc::Receiver<Fenced>,
     works: mpsc::Receiver<Vec<WorkSpec>>,
     journal: watch::Sender<u64>,
     answers: BTreeMap<RequestId, oneshot::Sender<ask::Answered>>,
@@ -76,6 +79,8 @@ pub(crate) struct Parts {
     pub(crate) link_events: mpsc::Receiver<LinkEvent>,
     pub(crate) notifier: Notifier,
     pub(crate) told: mpsc::Receiver<Told>,
+    pub(crate) fencer: Fencer,
+    pub(crate) fenced: mpsc::Receiver<Fenced>,
     pub(crate) works: mpsc::Receiver<Vec<WorkSpec>>,
     pub(crate) site: SiteId,
     pub(crate) epoch: Epoch,
@@ -95,6 +100,8 @@ impl Engine {
             asks,
             notifier: parts.notifier,
             told: parts.told,
+            fencer: parts.fencer,
+            fenced: parts.fenced,
             works: parts.works,
             journal,
             answers: BTreeMap::new(),
@@ -128,6 +135,9 @@ impl Engine {
                 Some(ask) = self.asks.recv() => self.on_ask(ask),
                 Some(told) = self.told.recv() => {
                     self.handle(Input::Notified { id: told.id, result: told.result });
+                }
+                Some(fenced) = self.fenced.recv() => {
+                    self.handle(Input::Fenced { id: fenced.id, answer: fenced.answer });
                 }
                 Some(works) = self.works.recv() => self.declare(works),
                 () = wake => self.handle(Input::Timer),
@@ -181,6 +191,10 @@ impl Engine {
                 Effect::Notify { id, receiver, body } => {
                     self.commit(&mut writes).await?;
                     self.notifier.tell(id, &receiver, &body);
+                }
+                Effect::Fence(call) => {
+                    self.commit(&mut writes).await?;
+                    self.fencer.ask(call);
                 }
                 Effect::Answer { id, result } => {
                     self.commit(&mut writes).await?;

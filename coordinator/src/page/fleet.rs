@@ -38,7 +38,10 @@ pub(super) fn draw(picture: &Picture) -> Markup {
 /// Higher is shown first.
 fn trouble(node: &NodeView) -> (bool, bool, bool) {
     (
-        matches!(node.liveness, Liveness::Lost | Liveness::Suspect),
+        matches!(
+            node.liveness,
+            Liveness::Lost | Liveness::Fenced | Liveness::Suspect
+        ),
         node.level == Level::Failed || node.level == Level::Degraded,
         node.scheduling != Scheduling::Open,
     )
@@ -96,6 +99,7 @@ fn scheduling(scheduling: &Scheduling, picture: &Picture) -> Markup {
         Scheduling::Cordoned { reason } => html! {
             span .tag .warn { "cordoned" } span .sub { (reason) }
         },
+        Scheduling::DrainWaits(drain) => draining("waits to be drained", "warn", drain, picture),
         Scheduling::Draining(drain) => draining("draining", "warn", drain, picture),
         Scheduling::Drained(drain) => draining("drained", "info", drain, picture),
     }

@@ -3,7 +3,7 @@
 
 use maud::{Markup, html};
 use nodemedic_protocol::Millis;
-use nodemedic_protocol::api::{AlertState, Liveness};
+use nodemedic_protocol::api::{AlertState, BrakeState, Liveness};
 
 use super::time::age;
 use crate::engine::Picture;
@@ -84,6 +84,58 @@ pub(super) fn draw(picture: &Picture) -> Markup {
                 " For another " (status.resume_grace_left)
                 " nothing is taken from a silent node: this coordinator has not watched for long "
                 "enough to trust silence."
+            }
+        }
+        (brake(picture))
+        (budget(picture))
+    }
+}
+
+/// Many hosts are silent at once: what that means, and what a person can do.
+fn brake(picture: &Picture) -> Markup {
+    let brake = &picture.status.brake;
+    let silent = brake.silent.len();
+    html! {
+        @match (brake.state, &brake.release) {
+            (BrakeState::Off, _) => {}
+            (BrakeState::Released, Some(release)) => p .banner .warn {
+                strong { "The storm brake is released." }
+                " " (silent) " of " (brake.hosts) " hosts are silent, and a person has said that "
+                "this is real (" (release.reason) "). It holds again in "
+                (Millis(release.until.0.saturating_sub(picture.now.0))) "."
+            },
+            (BrakeState::Engaged | BrakeState::Released, _) => p .banner .bad {
+                strong { "The storm brake holds." }
+                " " (silent) " of " (brake.hosts) " hosts are silent now, " (brake.threshold)
+                " engage it: more likely this coordinator or the network than the hosts. "
+                "Exclusive work of silent hosts does not move, nothing is fenced, and no host is "
+                "drained that asks for it itself. It lifts once fewer have been silent for "
+                (brake.hold) ". When hosts are really down: "
+                code { "nodemedic confirm-down" } " each, or " code { "nodemedic brake release" }
+                "."
+            },
+        }
+    }
+}
+
+/// Who waits to be drained, and for whom.
+fn budget(picture: &Picture) -> Markup {
+    let budget = &picture.status.budget;
+    html! {
+        @if !budget.waiting.is_empty() {
+            p .banner {
+                strong { (budget.out.len()) " of at most " (budget.limit) " hosts are out" }
+                ": "
+                @for (n, out) in budget.out.iter().enumerate() {
+                    @if n > 0 { ", " }
+                    (out.node) " (" (out.why) ")"
+                }
+                ". Waiting to be drained: "
+                @for (n, node) in budget.waiting.iter().enumerate() {
+                    @if n > 0 { ", " }
+                    (node)
+                }
+                "."
             }
         }
     }

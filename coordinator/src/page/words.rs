@@ -1,7 +1,9 @@
 //! Words and colours for what the protocol names.
 
-use nodemedic_protocol::api::{Decision, Liveness, Proof};
-use nodemedic_protocol::event::{ActionRecord, Event, EventKind, Outcome};
+use nodemedic_protocol::api::{
+    BrakeChange, Decision, FenceAnswer, FenceStep, Liveness, Proof, Purpose,
+};
+use nodemedic_protocol::event::{ActionRecord, Event, EventKind, LastWords, Outcome};
 use nodemedic_protocol::health::{Level, Severity};
 use nodemedic_protocol::work::{StopCause, WorkState};
 
@@ -24,7 +26,7 @@ pub(super) fn liveness_class(liveness: Liveness) -> &'static str {
     match liveness {
         Liveness::Alive => "good",
         Liveness::Suspect | Liveness::Returning => "warn",
-        Liveness::Lost => "bad",
+        Liveness::Lost | Liveness::Fenced => "bad",
         Liveness::Unheard | Liveness::Away => "info",
     }
 }
@@ -110,12 +112,30 @@ pub(super) fn event(event: &Event) -> Line {
             line("warn", "configuration refused, the old one stays", error)
         }
         EventKind::MessageRefused { error } => line("warn", "message refused", error),
+        EventKind::WatchdogActed {
+            device_reset,
+            words,
+        } => watchdog(*device_reset, words.as_ref()),
         EventKind::Dropped { first, last } => line(
             "warn",
             "events lost",
             format!("the spool was full: {first} to {last}"),
         ),
     }
+}
+
+fn watchdog(device_reset: bool, words: Option<&LastWords>) -> Line {
+    let Some(words) = words else {
+        return line("bad", "the watchdog's device had reset the host", "");
+    };
+    let device = if device_reset {
+        "; the device says so too"
+    } else {
+        ""
+    };
+    let what = format!("watchdog {}", words.verdict);
+    let why = format!("{}: {}{device}", words.target, words.why);
+    line("bad", what, why)
 }
 
 fn severity_class(severity: Severity) -> &'static str {
@@ -180,6 +200,17 @@ pub(super) fn decision(decision: &Decision) -> Line {
         Decision::Scheduling { to, because } => line("info", to, because),
         Decision::AlertRaised { summary, .. } => line("bad", "incident", summary),
         Decision::AlertResolved { key } => line("good", "incident over", key),
+        Decision::Reserved {
+            purpose,
+            out,
+            limit,
+            overridden,
+        } => reserved(*purpose, *out, *limit, overridden),
+        Decision::GivenBack { purpose } => {
+            line("good", "back and well", format!("{purpose} is over"))
+        }
+        Decision::Brake(change) => brake(change),
+        Decision::Fence(step) => fence(step),
         Decision::WorkChanged { works, how } => {
             let names: Vec<&str> = works.iter().map(|work| work.as_str()).collect();
             line("info", format!("work {how}"), names.join(", "))
@@ -187,11 +218,59 @@ pub(super) fn decision(decision: &Decision) -> Line {
     }
 }
 
+fn reserved(purpose: Purpose, out: u32, limit: u32, overridden: &[String]) -> Line {
+    let room = format!("{out} of at most {limit} hosts are out with it");
+    match overridden {
+        [] => line("info", format!("place reserved: {purpose}"), room),
+        reasons => line(
+            "warn",
+            format!("budget overridden: {purpose}"),
+            format!("{room}; {}", reasons.join("; ")),
+        ),
+    }
+}
+
+fn brake(change: &BrakeChange) -> Line {
+    match change {
+        BrakeChange::Engaged {
+            silent,
+            threshold,
+            hosts,
+        } => line(
+            "bad",
+            "storm brake engaged",
+            format!("{silent} of {hosts} hosts are silent at once, {threshold} engage it"),
+        ),
+        BrakeChange::Lifted => line("good", "storm brake lifted", ""),
+        BrakeChange::Released { span, reason } => line(
+            "warn",
+            format!("storm brake released by a person for {span}"),
+            reason,
+        ),
+        BrakeChange::ReleaseEnded => line("warn", "release of the storm brake ended", ""),
+    }
+}
+
+fn fence(step: &FenceStep) -> Line {
+    let class = match step {
+        FenceStep::Confirmed { .. } | FenceStep::DeviceTrusted { .. } => "good",
+        FenceStep::Wanted { .. } => "warn",
+        FenceStep::Failed { .. } | FenceStep::DeviceLied { .. } => "bad",
+        FenceStep::Said(said) if matches!(said.answer, FenceAnswer::Failed(_)) => "warn",
+        FenceStep::Said(_) | FenceStep::Asked { .. } | FenceStep::Dropped { .. } => "info",
+    };
+    line(class, "fence", step.to_string())
+}
+
 fn proved(proof: &Proof) -> String {
     match proof {
         Proof::StopConfirmed => "its node proved the stop".to_owned(),
         Proof::Rebooted => "its node has rebooted".to_owned(),
         Proof::LeaseEnded => "its lease has provably ended".to_owned(),
+        Proof::Fenced { devices } => {
+            let names: Vec<&str> = devices.iter().map(|device| device.as_str()).collect();
+            format!("fenced: {} read OFF", names.join(", "))
+        }
         Proof::PersonsWord { by, reason } => format!("{by} confirmed it: {reason}"),
         Proof::NotNeeded => "no proof needed".to_owned(),
     }

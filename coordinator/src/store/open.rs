@@ -11,6 +11,7 @@ use nodemedic_protocol::{Epoch, Generation};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use serde::de::DeserializeOwned;
 
+use super::write::BRAKE_KEY;
 use super::{StoreError, schema};
 
 const LOCK_FILE: &str = "coordinator.lock";
@@ -111,6 +112,8 @@ pub(super) fn take_over(database: &mut Connection, path: &Path) -> Result<Stored
         generations: read.generations()?,
         marks: read.values("event_mark")?,
         alerts: read.values("alert")?,
+        brake: read.values::<String, _>("brake")?.remove(BRAKE_KEY),
+        fence_devices: read.values("fence_device")?,
         journal_last: journal_last.unsigned_abs(),
     };
     transaction.commit().map_err(&error)?;

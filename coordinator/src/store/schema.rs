@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// `user_version` N means that the first N steps have been taken.
-const STEPS: [&str; 1] = [
+const STEPS: [&str; 3] = [
     // 1: one table for each kind of record, its key, and its value as JSON.
     "CREATE TABLE meta       (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
      CREATE TABLE node       (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -20,6 +20,10 @@ const STEPS: [&str; 1] = [
      CREATE TABLE journal    (number INTEGER PRIMARY KEY, node TEXT, value TEXT NOT NULL) STRICT;
      CREATE INDEX journal_by_node ON journal (node, number);
      INSERT INTO meta VALUES ('epoch', 0);",
+    // 2: the storm brake, one row at most.
+    "CREATE TABLE brake      (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;",
+    // 3: fence devices, as far as something must be remembered of them.
+    "CREATE TABLE fence_device (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;",
 ];
 
 /// Brings the tables to this program's layout, in one transaction.

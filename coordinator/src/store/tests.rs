@@ -1,7 +1,9 @@
 //! The store against real files: what is committed is there after any end, and what is wrong is
 //! said.
 
-use nodemedic_coordinator_core::stored::{AlertRecord, EventMark, GrantKey, NodeRecord};
+use nodemedic_coordinator_core::stored::{
+    AlertRecord, BrakeRecord, EventMark, GrantKey, NodeRecord,
+};
 use nodemedic_protocol::api::{AlertState, Decision, JournalEntry, JournalWhat};
 use nodemedic_protocol::message::Session;
 use nodemedic_protocol::work::{Run, Sharing, WorkSpec};
@@ -58,6 +60,12 @@ fn node(name: &str) -> NodeRecord {
         drain: None,
         wish_overruled: false,
         barred: std::collections::BTreeMap::new(),
+        reservations: std::collections::BTreeMap::new(),
+        known_down: None,
+        fence: None,
+        fenced: None,
+        power_on: Vec::new(),
+        on_failed: Vec::new(),
     }
 }
 
@@ -128,6 +136,10 @@ async fn what_is_committed_is_read_back_and_the_epoch_rises_with_each_start() {
             generation: Generation(1),
         }),
         Write::ForgetAlert("other".to_owned()),
+        Write::Brake(BrakeRecord {
+            since: WallTime(5),
+            release: None,
+        }),
     ];
     let mut expected = first;
     for write in writes.clone() {

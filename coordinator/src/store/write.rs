@@ -14,6 +14,9 @@ pub(super) const JOURNAL_KEEP: u64 = 200_000;
 /// The journal is cut once per so many entries, so that cutting costs nothing per entry.
 const JOURNAL_CUT_EVERY: u64 = 1000;
 
+/// There is one brake.
+pub(super) const BRAKE_KEY: &str = "storm";
+
 /// All of them, or none.
 pub(super) fn apply(
     database: &mut Connection,
@@ -60,6 +63,9 @@ fn one(to: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
         Write::EventMark { node, mark } => put(to, "event_mark", node.as_str(), mark),
         Write::Alert(alert) => put(to, "alert", &alert.key, alert),
         Write::ForgetAlert(key) => remove(to, "alert", key),
+        Write::Brake(brake) => put(to, "brake", BRAKE_KEY, brake),
+        Write::FenceDevice(device) => put(to, "fence_device", device.device.as_str(), device),
+        Write::ForgetBrake => remove(to, "brake", BRAKE_KEY),
     }
 }
 

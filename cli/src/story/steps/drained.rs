@@ -40,6 +40,7 @@ pub async fn play(stage: &mut Stage<'_>) -> Result<(), Unseen> {
     let request = DrainRequest {
         reason: "the story needs it empty".to_owned(),
         deadline: Some(DEADLINE),
+        override_budget: false,
     };
     let drained = name.clone();
     stage

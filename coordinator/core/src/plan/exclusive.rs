@@ -10,14 +10,14 @@ use super::preempt::place_or_make_room;
 use super::report::Waiting;
 use super::wants_to_move;
 use crate::lease::LeaseEnd;
-use crate::settings::Mutation;
+use crate::mutation::Mutation;
 use crate::stored::ReleaseWhy;
 
 pub(super) fn place(board: &mut Board<'_>, spec: &WorkSpec) {
     let input = board.input;
     let holders: Vec<&Holder> = input.holders_of(&spec.name).collect();
     let free = holders.is_empty()
-        || (input.mutation == Some(Mutation::StartBeforeStop)
+        || (input.mutation.has(Mutation::StartBeforeStop)
             && holders.iter().all(|h| board.is_going(h)));
     if free {
         if let Err(refusals) = place_or_make_room(board, spec) {

@@ -10,7 +10,7 @@ use nodemedic_protocol::work::WorkSpec;
 use nodemedic_protocol::{Generation, Level, NodeId, WorkName};
 
 use crate::lease::LeaseEnd;
-use crate::settings::Mutation;
+use crate::mutation::Mutations;
 
 /// Everything that a plan depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct PlanInput {
     pub holders: Vec<Holder>,
     /// A deliberate fault of the simulation.
     #[doc(hidden)]
-    pub mutation: Option<Mutation>,
+    pub mutation: Mutations,
 }
 
 impl PlanInput {
@@ -63,6 +63,8 @@ pub enum NoNewWork {
     Gathering,
     /// It has not yet said what it offers.
     Undescribed,
+    /// It is about to be switched off.
+    BeingFenced,
     /// A person closed it.
     Cordoned,
     /// It is being emptied.

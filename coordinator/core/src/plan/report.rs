@@ -153,6 +153,7 @@ impl fmt::Display for NodeRefusal {
             NodeRefusal::Closed(NoNewWork::Undescribed) => {
                 f.write_str("has not yet said what it offers")
             }
+            NodeRefusal::Closed(NoNewWork::BeingFenced) => f.write_str("is being fenced"),
             NodeRefusal::Closed(NoNewWork::Cordoned) => f.write_str("is cordoned"),
             NodeRefusal::Closed(NoNewWork::Draining) => f.write_str("is being drained"),
             NodeRefusal::Closed(NoNewWork::Drained) => f.write_str("is drained"),

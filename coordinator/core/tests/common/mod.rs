@@ -2,6 +2,7 @@
 //! was committed, a receiver of alerts, and the properties that must hold at every step.
 #![expect(dead_code, reason = "each test file uses a part of this")]
 
+pub mod fence;
 pub mod node;
 
 use std::collections::BTreeMap;
@@ -37,6 +38,9 @@ pub struct World {
     /// Effects done so far, and the number of the one before which the coordinator dies.
     pub effects: u64,
     pub crash_at: Option<u64>,
+    pub power: fence::Power,
+    /// Nodes that are heard and do not hear.
+    pub deaf: std::collections::BTreeSet<String>,
     open: Vec<Write>,
     to_nodes: Vec<(NodeId, Message)>,
     notifies: Vec<NotifyId>,
@@ -103,6 +107,8 @@ impl World {
             answers: BTreeMap::new(),
             effects: 0,
             crash_at: None,
+            power: fence::Power::default(),
+            deaf: std::collections::BTreeSet::new(),
             open: Vec::new(),
             to_nodes: Vec::new(),
             notifies: Vec::new(),
@@ -190,6 +196,18 @@ impl World {
                 }
                 self.notifies.push(id);
             }
+            Effect::Fence(call) => {
+                for device in self.settings.fencing.devices.keys() {
+                    for (node, fencing) in &self.settings.fencing.nodes {
+                        if fencing.levels.iter().flatten().any(|d| d == device) {
+                            let plug = (device.to_string(), node.to_string());
+                            self.power.plugs.entry(plug).or_insert(true);
+                        }
+                    }
+                }
+                let epoch = self.core.as_ref().unwrap().epoch();
+                self.power.ask(self.now.boot, epoch, call);
+            }
             Effect::Answer { id, result } => {
                 self.answers.insert(id.0, result);
             }
@@ -239,6 +257,7 @@ impl World {
             };
             self.input(Input::Notified { id: notify, result });
         }
+        self.pulse();
         let mut said = Vec::new();
         for node in self.nodes.values_mut() {
             let words = node.tick(self.now);
@@ -262,11 +281,29 @@ impl World {
         }
         for (name, message) in std::mem::take(&mut self.to_nodes) {
             let node = self.nodes.get_mut(name.as_str()).unwrap();
-            if node.connected && node.up {
+            if node.connected && node.up && !self.deaf.contains(name.as_str()) {
                 node.take(self.now, message);
             }
         }
         self.check();
+    }
+
+    /// What was asked of fence devices is done, also for a coordinator that is no more.
+    fn pulse(&mut self) {
+        for pulse in self.power.pass(self.now.boot) {
+            match pulse {
+                fence::Pulse::Off(node) => self.nodes.get_mut(&node).unwrap().up = false,
+                fence::Pulse::On(node) => {
+                    let now = self.now;
+                    self.nodes.get_mut(&node).unwrap().reboot(now);
+                }
+                fence::Pulse::Answer(epoch, id, answer) => {
+                    if self.core.as_ref().is_some_and(|core| core.epoch() == epoch) {
+                        self.input(Input::Fenced { id, answer });
+                    }
+                }
+            }
+        }
     }
 
     pub fn run(&mut self, seconds: u64) {

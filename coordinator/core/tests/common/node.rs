@@ -27,6 +27,15 @@ impl Held {
     fn is_exclusive(&self) -> bool {
         matches!(self.assigned.spec.sharing, Sharing::Exclusive { .. })
     }
+
+    /// What never had a lease runs nothing that must be stopped.
+    fn stop(&mut self) {
+        self.state = if self.is_exclusive() && self.lease.is_none() {
+            WorkState::Stopped(StopCause::Asked)
+        } else {
+            WorkState::Stopping
+        };
+    }
 }
 
 pub struct FakeNode {
@@ -322,7 +331,7 @@ impl FakeNode {
         for held in self.works.values_mut() {
             let named = works.iter().any(|a| a.spec.name == held.assigned.spec.name);
             if !named && !held.state.is_stopped() {
-                held.state = WorkState::Stopping;
+                held.stop();
             }
         }
         for assigned in works {
@@ -332,7 +341,7 @@ impl FakeNode {
             match known {
                 Some(held) if held.assigned.generation == assigned.generation => {
                     if stop && !held.state.is_stopped() {
-                        held.state = WorkState::Stopping;
+                        held.stop();
                     }
                 }
                 _ => {

@@ -1,0 +1,533 @@
+//! Stories of fence devices on virtual time: what counts as proof, and what never does.
+#![cfg(test)]
+
+mod common;
+
+use common::fence::{Manner, fencing};
+use common::{World, exclusive, id, settings};
+use nodemedic_coordinator_core::{FenceWish, Refused, Request, Settings};
+use nodemedic_protocol::api::{Decision, FenceStep, FenceThen, Liveness, Proof};
+use nodemedic_protocol::work::{OnLeaseLoss, Sharing, WorkSpec};
+use nodemedic_protocol::{DeviceName, Millis, Severity};
+
+const NODES: [&str; 3] = ["node-1", "node-2", "node-3"];
+
+fn kept(name: &str) -> WorkSpec {
+    let on_lease_loss = OnLeaseLoss::Keep;
+    common::work(name, Sharing::Exclusive { on_lease_loss })
+}
+
+fn one_device_each() -> Settings {
+    let mut settings = settings();
+    settings.fencing = fencing(&[
+        ("node-1", &[&["ipmi-1"]]),
+        ("node-2", &[&["ipmi-2"]]),
+        ("node-3", &[&["ipmi-3"]]),
+    ]);
+    // Their monitors are another story.
+    settings.fencing.monitor_every = Millis::from_secs(100 * 24 * 3600);
+    settings
+}
+
+/// Runs until `db` serves; says where.
+fn settled(settings: Settings, work: WorkSpec) -> (World, String) {
+    let mut world = World::with(&NODES, settings);
+    world.run(5);
+    world.put(&[work]);
+    world.until("db serves", 20, |w| w.serving("db") == 1);
+    let victim = world.holders("db")[0].to_string();
+    (world, victim)
+}
+
+fn device_of(victim: &str) -> String {
+    victim.replace("node", "ipmi")
+}
+
+fn cut(world: &mut World, victim: &str) {
+    world.nodes.get_mut(victim).unwrap().connected = false;
+    let victim = victim.to_owned();
+    world.until("lost", 60, |w| w.liveness(&victim) == Liveness::Lost);
+}
+
+fn proofs(world: &World) -> Vec<Proof> {
+    let ends = world.decisions().filter_map(|d| match d {
+        Decision::Ended { proof, .. } => Some(proof.clone()),
+        _ => None,
+    });
+    ends.collect()
+}
+
+fn asked(world: &World) -> Vec<&str> {
+    let asked = world.power.asked.iter().map(String::as_str);
+    asked.filter(|q| !q.starts_with("monitor")).collect()
+}
+
+fn fires(world: &World, key: &str, severity: Severity) -> bool {
+    world.open_alerts().contains(&(key.to_owned(), severity))
+}
+
+fn wish(node: &str) -> FenceWish {
+    FenceWish {
+        node: id(node),
+        reason: "it burns".into(),
+        by: "ada".into(),
+        override_budget: false,
+        then: None,
+    }
+}
+
+#[test]
+fn kept_work_of_a_lost_host_moves_when_its_device_has_read_off_and_not_before() {
+    let (mut world, victim) = settled(one_device_each(), kept("db"));
+    let device = device_of(&victim);
+    cut(&mut world, &victim);
+    while proofs(&world).is_empty() {
+        let elsewhere = world.holders("db").iter().any(|n| *n != victim);
+        assert!(!elsewhere, "before any proof\n{}", world.tell());
+        world.step();
+        assert!(world.now.boot.0 < 1_200_000, "never\n{}", world.tell());
+    }
+    assert!(world.power.is_dark(&victim), "believed before it was dark");
+    let device = DeviceName::new(device).unwrap();
+    let devices = vec![device.clone()];
+    assert_eq!(proofs(&world), [Proof::Fenced { devices }]);
+    assert_eq!(world.liveness(&victim), Liveness::Fenced);
+    let order = [
+        format!("off {device} {victim}"),
+        format!("status {device} {victim}"),
+        format!("on {device} {victim}"),
+    ];
+    world.nodes.get_mut(&victim).unwrap().connected = true;
+    world.until("db elsewhere", 20, |w| w.serving("db") == 1);
+    assert_eq!(asked(&world), order);
+    let told = victim.clone();
+    world.until("back", 60, |w| w.liveness(&told) == Liveness::Alive);
+    assert!(world.open_alerts().is_empty(), "{:?}", world.open_alerts());
+    assert!(!world.holders("db").contains(&victim.as_str()));
+}
+
+#[test]
+fn a_host_without_a_device_waits_for_a_person_as_ever() {
+    let mut settings = one_device_each();
+    settings.fencing.nodes.clear();
+    let (mut world, victim) = settled(settings, kept("db"));
+    cut(&mut world, &victim);
+    world.run(600);
+    assert!(asked(&world).is_empty() && proofs(&world).is_empty());
+    let refused = world.ask(Request::Fence(wish(&victim))).unwrap_err();
+    assert!(refused.to_string().contains("confirm-down"), "{refused}");
+}
+
+#[test]
+fn work_that_stops_by_itself_moves_sooner_where_there_is_a_device() {
+    let mut settings = one_device_each();
+    settings.lease.term = Millis::from_secs(60);
+    let (mut world, victim) = settled(settings, exclusive("db"));
+    world.nodes.get_mut(&victim).unwrap().connected = false;
+    let began = world.now.boot;
+    world.until("db elsewhere", 90, |w| {
+        w.serving("db") == 1 && w.holders("db") != [victim.as_str()]
+    });
+    assert!(matches!(proofs(&world)[..], [Proof::Fenced { .. }]));
+    assert!(world.now.boot.since(began) < Millis::from_secs(45));
+}
+
+/// Lets a device of this manner try for ten minutes; nothing may have been believed.
+fn in_vain(manner: Manner) -> (World, String) {
+    let (mut world, victim) = settled(one_device_each(), kept("db"));
+    world.power.manner.insert(device_of(&victim), manner);
+    cut(&mut world, &victim);
+    world.run(600);
+    assert!(proofs(&world).is_empty(), "{manner:?}\n{}", world.tell());
+    assert_eq!(world.liveness(&victim), Liveness::Lost);
+    let key = format!("fence/{victim}/failed");
+    assert!(fires(&world, &key, Severity::Critical), "{manner:?}");
+    let alerts = world.core().alerts_view();
+    let alert = alerts.iter().find(|a| a.key == key).unwrap();
+    assert!(alert.detail.contains(&device_of(&victim)), "{alert:?}");
+    assert!(alert.detail.contains("confirm-down"), "{alert:?}");
+    assert_eq!(
+        world.told.iter().filter(|(told, _)| *told == key).count(),
+        1,
+        "an incident is told once, however often it is tried"
+    );
+    (world, victim)
+}
+
+#[test]
+fn a_device_that_fails_hangs_half_works_or_is_blind_proves_nothing() {
+    for manner in [
+        Manner::Fails,
+        Manner::Hangs,
+        Manner::HalfWorks,
+        Manner::Blind,
+    ] {
+        let (world, victim) = in_vain(manner);
+        let off = format!("off {} {victim}", device_of(&victim));
+        let tries = asked(&world).iter().filter(|q| **q == off).count();
+        assert!(
+            (2..20).contains(&tries),
+            "{manner:?} was asked {tries} times"
+        );
+    }
+}
+
+#[test]
+fn a_device_that_is_repaired_ends_the_incident() {
+    let (mut world, victim) = in_vain(Manner::Fails);
+    world.power.manner.clear();
+    world.nodes.get_mut(&victim).unwrap().connected = true;
+    world.nodes.get_mut(&victim).unwrap().up = false;
+    world.until("fenced", 400, |w| w.serving("db") == 1);
+    let told = victim.clone();
+    world.until("back", 60, |w| w.liveness(&told) == Liveness::Alive);
+    assert!(world.open_alerts().is_empty(), "{:?}", world.open_alerts());
+}
+
+#[test]
+fn a_person_who_confirms_it_down_ends_a_fence_that_cannot_succeed() {
+    let (mut world, victim) = in_vain(Manner::Fails);
+    world.nodes.get_mut(&victim).unwrap().up = false;
+    let word = Request::ConfirmDown {
+        node: id(&victim),
+        reason: "its controller lost power with it".into(),
+        by: "ada".into(),
+    };
+    world.ask(word).unwrap();
+    world.until("db elsewhere", 30, |w| w.serving("db") == 1);
+    assert!(world.core().fences_view(world.now).fences.is_empty());
+    let failed = format!("fence/{victim}/failed");
+    assert!(!fires(&world, &failed, Severity::Critical));
+    let asked_by_then = asked(&world).len();
+    world.run(600);
+    assert_eq!(asked(&world).len(), asked_by_then);
+}
+
+fn two_levels() -> Settings {
+    let mut settings = one_device_each();
+    let levels: &[&[&str]] = &[&["ipmi"], &["pdu-a", "pdu-b"]];
+    let more = fencing(&[("node-1", levels), ("node-2", levels), ("node-3", levels)]);
+    settings.fencing.nodes = more.nodes;
+    settings.fencing.devices = more.devices;
+    settings
+}
+
+#[test]
+fn the_next_level_is_tried_and_all_of_its_devices_must_confirm() {
+    let (mut world, victim) = settled(two_levels(), kept("db"));
+    // Every plug feeds the host; the controller does not answer, so it is out of the picture.
+    world.power.manner.insert("ipmi".into(), Manner::Fails);
+    world.power.manner.insert("pdu-b".into(), Manner::HalfWorks);
+    cut(&mut world, &victim);
+    world.run(120);
+    assert!(proofs(&world).is_empty(), "one supply still has power");
+    assert!(asked(&world).contains(&format!("status pdu-b {victim}").as_str()));
+    world.power.manner.remove("pdu-b");
+    for node in NODES {
+        world.power.plugs.remove(&("ipmi".into(), node.into()));
+    }
+    world.until("db elsewhere", 400, |w| !proofs(w).is_empty());
+    let devices = ["pdu-a", "pdu-b"].map(|d| DeviceName::new(d).unwrap());
+    let devices = devices.to_vec();
+    assert_eq!(proofs(&world), [Proof::Fenced { devices }]);
+    world.run(10);
+    let on: Vec<&str> = asked(&world)
+        .into_iter()
+        .filter(|q| q.starts_with("on"))
+        .collect();
+    assert_eq!(on.len(), 2, "both supplies get their power back: {on:?}");
+}
+
+#[test]
+fn one_device_is_asked_one_thing_at_a_time() {
+    // Power::ask panics on a second question; two hosts hang on one strip.
+    let mut settings = one_device_each();
+    let levels: &[&[&str]] = &[&["strip"]];
+    let more = fencing(&[("node-1", levels), ("node-2", levels), ("node-3", levels)]);
+    settings.fencing.nodes = more.nodes;
+    settings.fencing.devices = more.devices;
+    settings.fencing.monitor_every = Millis::from_secs(30);
+    let mut world = World::with(&NODES, settings);
+    world.run(5);
+    for node in ["node-1", "node-2"] {
+        let mut wish = wish(node);
+        wish.override_budget = true;
+        world.ask(Request::Fence(wish)).unwrap();
+    }
+    world.until("both off", 60, |w| {
+        w.power
+            .asked
+            .iter()
+            .filter(|q| q.starts_with("on "))
+            .count()
+            == 2
+    });
+    let order: Vec<&str> = asked(&world);
+    let first = order.iter().position(|q| *q == "off strip node-1").unwrap();
+    assert_eq!(order[first + 1], "status strip node-1", "{order:?}");
+    world.run(300);
+    assert!(world.power.asked.iter().any(|q| q == "monitor strip -"));
+}
+
+#[test]
+fn a_host_that_is_heard_again_before_it_is_switched_off_is_left_alone() {
+    let (mut world, victim) = settled(one_device_each(), kept("db"));
+    let other = NODES.into_iter().find(|n| *n != victim).unwrap();
+    // The brake holds the fence back: nothing is asked.
+    world.nodes.get_mut(&victim).unwrap().connected = false;
+    world.nodes.get_mut(other).unwrap().connected = false;
+    let told = victim.clone();
+    world.until("lost", 60, |w| w.liveness(&told) == Liveness::Lost);
+    world.run(120);
+    assert!(
+        asked(&world).is_empty(),
+        "during a storm: {:?}",
+        asked(&world)
+    );
+    let view = world.core().fences_view(world.now);
+    assert!(view.fences[0].state.starts_with("waits"), "{view:?}");
+    world.nodes.get_mut(&victim).unwrap().connected = true;
+    world.run(10);
+    assert!(world.core().fences_view(world.now).fences.is_empty());
+    let dropped = |d: &&Decision| matches!(d, Decision::Fence(FenceStep::Dropped { .. }));
+    assert!(world.decisions().any(|d| dropped(&d)));
+    world.nodes.get_mut(other).unwrap().connected = true;
+    world.run(200);
+    assert!(asked(&world).is_empty());
+}
+
+#[test]
+fn a_storm_holds_automatic_fences_and_not_a_persons() {
+    let (mut world, victim) = settled(one_device_each(), kept("db"));
+    for node in NODES {
+        world.nodes.get_mut(node).unwrap().connected = false;
+    }
+    world.run(300);
+    assert!(asked(&world).is_empty(), "{:?}", asked(&world));
+    let mut wish = wish(&victim);
+    wish.override_budget = true;
+    wish.then = Some(FenceThen::StayOff);
+    world.ask(Request::Fence(wish)).unwrap();
+    world.run(20);
+    assert!(matches!(proofs(&world)[..], [Proof::Fenced { .. }]));
+    assert_eq!(world.liveness(&victim), Liveness::Fenced);
+    let on = asked(&world).iter().any(|q| q.starts_with("on "));
+    assert!(!on, "it stays off");
+}
+
+#[test]
+fn a_person_waits_for_room_unless_the_budget_is_overridden() {
+    let mut world = World::with(&NODES, one_device_each());
+    world.run(5);
+    world.ask(Request::Fence(wish("node-1"))).unwrap();
+    world.until("off", 30, |w| w.power.is_dark("node-1"));
+    world.nodes.get_mut("node-1").unwrap().connected = false;
+    world.ask(Request::Fence(wish("node-2"))).unwrap();
+    world.run(60);
+    assert!(!asked(&world).contains(&"off ipmi-2 node-2"));
+    let view = world.core().fences_view(world.now);
+    assert!(view.fences[0].state.contains("node-1"), "{view:?}");
+    let mut more = wish("node-2");
+    more.override_budget = true;
+    world.ask(Request::Fence(more)).unwrap();
+    world.run(5);
+    assert!(asked(&world).contains(&"off ipmi-2 node-2"));
+    let again = world.ask(Request::Fence(wish("node-1")));
+    assert!(matches!(again, Err(Refused::Conflict(_))), "{again:?}");
+}
+
+#[test]
+fn a_device_that_lies_is_caught_and_asked_no_more_until_a_person_says_so() {
+    let (mut world, victim) = settled(one_device_each(), kept("db"));
+    let device = device_of(&victim);
+    world.power.manner.insert(device.clone(), Manner::Lies);
+    cut(&mut world, &victim);
+    // What the coordinator believes is wrong now, and the host is not its to switch off.
+    world.nodes.get_mut(&victim).unwrap().works.clear();
+    world.until("believed", 30, |w| !proofs(w).is_empty());
+    world.nodes.get_mut(&victim).unwrap().connected = true;
+    let key = format!("fence-device/{device}/lied");
+    world.until("caught", 10, |w| fires(w, &key, Severity::Critical));
+    let told = victim.clone();
+    world.until("back", 60, |w| w.liveness(&told) == Liveness::Alive);
+    // A restart forgets it not.
+    world.kill();
+    world.start();
+    world.run(60);
+    assert!(fires(&world, &key, Severity::Critical));
+    let before = asked(&world).len();
+    world.ask(Request::Fence(wish(&victim))).unwrap();
+    world.run(60);
+    assert_eq!(asked(&world).len(), before, "it is not even asked");
+    let trust = Request::TrustDevice {
+        device: DeviceName::new(&*device).unwrap(),
+        reason: "the plug was that of another host".into(),
+        by: "ada".into(),
+    };
+    world.power.manner.clear();
+    world.ask(trust.clone()).unwrap();
+    world.until("fenced", 300, |w| w.power.is_dark(&told));
+    assert!(!fires(&world, &key, Severity::Critical));
+    assert!(matches!(world.ask(trust), Err(Refused::Conflict(_))));
+}
+
+#[test]
+fn a_liar_whose_host_cannot_be_asked_is_caught_by_the_hosts_clock() {
+    let (mut world, victim) = settled(one_device_each(), kept("db"));
+    let device = device_of(&victim);
+    world.power.manner.insert(device.clone(), Manner::Lies);
+    cut(&mut world, &victim);
+    world.nodes.get_mut(&victim).unwrap().works.clear();
+    world.until("believed", 30, |w| !proofs(w).is_empty());
+    world.deaf.insert(victim.clone());
+    world.nodes.get_mut(&victim).unwrap().connected = true;
+    let key = format!("fence-device/{device}/lied");
+    world.until("caught", 20, |w| fires(w, &key, Severity::Critical));
+}
+
+#[test]
+fn messages_that_were_under_way_before_the_fence_convict_nobody() {
+    let (mut world, victim) = settled(one_device_each(), kept("db"));
+    let node = world.nodes.get_mut(&victim).unwrap();
+    node.connected = false;
+    let mut late = Vec::new();
+    let (told, mut words) = (victim.clone(), 0);
+    while world.liveness(&told) != Liveness::Lost {
+        let now = world.now;
+        late.extend(world.nodes.get_mut(&victim).unwrap().tick(now));
+        world.step();
+        words += 1;
+        assert!(words < 200);
+    }
+    world.until("fenced", 60, |w| w.liveness(&told) == Liveness::Fenced);
+    assert!(late.len() > 5, "nothing was under way");
+    for message in late {
+        world.message(&victim, message, false);
+        world.run(1);
+    }
+    let lied = world.open_alerts();
+    assert!(
+        !lied.iter().any(|(key, _)| key.contains("lied")),
+        "{lied:?}"
+    );
+    assert_eq!(world.liveness(&victim), Liveness::Fenced);
+}
+
+#[test]
+fn a_power_that_does_not_come_back_is_an_alert_and_no_failed_fence() {
+    let (mut world, victim) = settled(one_device_each(), kept("db"));
+    world
+        .power
+        .manner
+        .insert(device_of(&victim), Manner::NoWayBack);
+    cut(&mut world, &victim);
+    world.until("db elsewhere", 60, |w| w.serving("db") == 1);
+    let key = format!("fence/{victim}/power-on");
+    world.until("told", 10, |w| fires(w, &key, Severity::Warning));
+    let now = world.now;
+    let node = world.nodes.get_mut(&victim).unwrap();
+    node.connected = true;
+    node.reboot(now);
+    world.until("all well", 60, |w| w.open_alerts().is_empty());
+}
+
+#[test]
+fn a_sick_device_is_known_before_it_is_needed() {
+    let mut settings = one_device_each();
+    settings.fencing.monitor_every = Millis::from_secs(600);
+    let mut world = World::with(&NODES, settings);
+    world.power.manner.insert("ipmi-2".into(), Manner::Fails);
+    let key = "fence-device/ipmi-2/monitor";
+    world.until("told", 90, |w| fires(w, key, Severity::Warning));
+    world.power.manner.clear();
+    world.until("over", 1000, |w| w.open_alerts().is_empty());
+}
+
+/// Starts the coordinator again whenever it has died.
+fn live(world: &mut World, seconds: u64) {
+    for _ in 0..seconds * 2 {
+        if world.core.is_none() {
+            world.run(2);
+            world.start();
+        }
+        world.step();
+    }
+}
+
+/// A host is lost with kept work, its first level half-works, the second confirms; the coordinator
+/// dies before effect `crash_at`.
+fn lost_and_fenced(crash_at: Option<u64>) -> World {
+    let (mut world, victim) = settled(two_levels(), kept("db"));
+    world.power.manner.insert("ipmi".into(), Manner::HalfWorks);
+    for node in NODES {
+        world
+            .power
+            .plugs
+            .insert(("ipmi".into(), node.into()), false);
+        for pdu in ["pdu-a", "pdu-b"] {
+            world.power.plugs.insert((pdu.into(), node.into()), true);
+        }
+    }
+    world.effects = 0;
+    world.crash_at = crash_at;
+    world.nodes.get_mut(&victim).unwrap().connected = false;
+    live(&mut world, 60);
+    world.nodes.get_mut(&victim).unwrap().connected = true;
+    live(&mut world, 120);
+    world.crash_at = None;
+    if world.core.is_none() {
+        world.start();
+    }
+    let at = crash_at.unwrap_or(u64::MAX);
+    let well = |w: &World| {
+        w.serving("db") == 1
+            && w.holders("db").len() == 1
+            && NODES.iter().all(|n| w.liveness(n) == Liveness::Alive)
+            && w.core().fences_view(w.now).fences.is_empty()
+            && w.open_alerts().is_empty()
+    };
+    world.until(&format!("all is well after a crash at {at}"), 300, well);
+    world
+}
+
+#[test]
+fn a_crash_at_any_moment_of_a_fence_neither_loses_nor_believes_it() {
+    let whole = lost_and_fenced(None);
+    let effects = whole.effects;
+    assert!(effects > 80, "too short to prove much: {effects} effects");
+    for crash_at in 0..effects {
+        let world = lost_and_fenced(Some(crash_at));
+        believed_only_what_was_read(&world, crash_at);
+    }
+}
+
+/// Each confirmation follows, in the journal of one and the same coordinator, an `off` and then an
+/// OFF of each of its devices.
+fn believed_only_what_was_read(world: &World, crash_at: u64) {
+    use nodemedic_protocol::api::{FenceAnswer, FenceVerb};
+    let mut said: Vec<(DeviceName, FenceVerb)> = Vec::new();
+    for decision in world.decisions() {
+        match decision {
+            Decision::Started { .. } => said.clear(),
+            Decision::Fence(FenceStep::Said(word)) => {
+                let well = matches!(
+                    (word.verb, &word.answer),
+                    (FenceVerb::Off, FenceAnswer::Done)
+                        | (FenceVerb::Status, FenceAnswer::PowerOff)
+                );
+                if well {
+                    said.push((word.device.clone(), word.verb));
+                }
+            }
+            Decision::Fence(FenceStep::Confirmed { devices }) => {
+                for device in devices {
+                    for verb in [FenceVerb::Off, FenceVerb::Status] {
+                        let read = said.contains(&(device.clone(), verb));
+                        assert!(read, "{crash_at}: {device} {verb}\n{}", world.tell());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
