@@ -4,8 +4,10 @@
 //! Everything is on loopback with private configuration in a directory of its own, and only what
 //! was started here is ended.
 
+mod load;
 mod measure;
 mod rivals;
+pub mod watchdog;
 
 use std::fs;
 use std::io::Write;
@@ -42,7 +44,7 @@ struct Row {
 pub fn run(seconds: u64) -> Result<()> {
     let seconds = seconds.max(SECONDS_MIN);
     setup::ensure(&[setup::BUILD, setup::BENCH])?;
-    let agent = build::shipped_agent()?;
+    let agent = build::shipped("nodemedic-agent")?;
     // Not under the target directory: the path of a socket may have 107 bytes at most.
     let scratch = std::env::temp_dir().join(format!("nodemedic-bench-{}", std::process::id()));
     make(&scratch)?;

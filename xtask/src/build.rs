@@ -76,16 +76,13 @@ pub fn programs() -> Result<PathBuf> {
     Ok(target().join("debug"))
 }
 
-/// Builds the agent as it is shipped, and gives its path.
+/// Builds a program as it is shipped, from the package of its name, and gives its path.
 ///
 /// # Errors
 /// When the build fails.
-pub fn shipped_agent() -> Result<PathBuf> {
-    run_cargo(
-        &["build", "--release", "--package", "nodemedic-agent"],
-        BUILD_LIMIT,
-    )?;
-    Ok(target().join("release/nodemedic-agent"))
+pub fn shipped(program: &str) -> Result<PathBuf> {
+    run_cargo(&["build", "--release", "--package", program], BUILD_LIMIT)?;
+    Ok(target().join("release").join(program))
 }
 
 /// Builds the heim oracle, which has a lockfile of its own.

@@ -15,7 +15,7 @@ mod up;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The developer's commands of nodemedic.")]
@@ -36,9 +36,13 @@ enum Command {
     Test,
     /// Formatting, lints, documentation, licences of dependencies, and the repository's own lints.
     Check,
-    /// Measure the agent beside node_exporter, collectd and monit, in the same minute.
+    /// Measure the agent beside node_exporter, collectd and monit, in the same minute; or the
+    /// watchdog under stress.
     Bench {
-        /// How long to measure.
+        /// What is measured.
+        #[arg(value_enum, default_value_t = Bench::Agent)]
+        what: Bench,
+        /// How long to measure; the watchdog so long under each load.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
@@ -58,6 +62,15 @@ enum Command {
     Setup,
 }
 
+/// What `cargo xtask bench` measures.
+#[derive(Clone, Copy, ValueEnum)]
+enum Bench {
+    /// What the agent costs beside its rivals.
+    Agent,
+    /// How long the watchdog goes without feeding its device under stress.
+    Watchdog,
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match process::end_children_with_us().and_then(|()| run(arguments.command)) {
@@ -74,7 +87,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Up { arguments } => up::run(arguments),
         Command::Test => test::run(),
         Command::Check => check::run(),
-        Command::Bench { seconds } => bench::run(seconds),
+        Command::Bench { what, seconds } => match what {
+            Bench::Agent => bench::run(seconds),
+            Bench::Watchdog => bench::watchdog::run(seconds),
+        },
         Command::Package { profile } => {
             setup::ensure(&[setup::BUILD])?;
             package::run(&profile)

@@ -60,9 +60,26 @@ pub const TEST: &[Need] = &[
         "/usr/sbin/chronyd",
         "the clock daemon that its plugin asks",
     ),
+    need(
+        "fence-agents",
+        "/usr/sbin/fence_dummy",
+        "the fence agents that fleets already have",
+    ),
     need("zstd", "/usr/bin/zstd", "keeps that root between runs"),
     need("iproute2", "/usr/sbin/ip", "networks between those hosts"),
     need("nftables", "/usr/sbin/nft", "partitions those networks"),
+    need(
+        "qemu-system-x86",
+        "/usr/bin/qemu-system-x86_64",
+        "emulates a machine with a watchdog device",
+    ),
+    need("busybox-static", "/bin/busybox", "the root of that machine"),
+    need("e2fsprogs", "/usr/sbin/mke2fs", "the disk of that machine"),
+    need(
+        "binutils",
+        "/usr/bin/strip",
+        "makes programs small enough to boot from memory",
+    ),
 ];
 
 /// For the comparison in `cargo xtask bench`.
@@ -80,6 +97,12 @@ pub const BENCH: &[Need] = &[
     need("monit", "/usr/bin/monit", "compared in the benchmark"),
 ];
 
+/// For `cargo xtask bench watchdog`.
+pub const STRESS: &[Need] = &[
+    need("stress-ng", "/usr/bin/stress-ng", "loads the machine"),
+    need("util-linux", "/usr/bin/setpriv", "takes rights away"),
+];
+
 /// Fetching the package lists over a slow line.
 const UPDATE_LIMIT: Duration = Duration::from_secs(600);
 /// Downloading and unpacking; includes waiting for another apt, see `LOCK`.
@@ -89,7 +112,7 @@ const LOCK: &str = "DPkg::Lock::Timeout=300";
 
 /// Installs everything that any command needs.
 pub fn run() -> Result<()> {
-    ensure(&[BUILD, TEST, BENCH])?;
+    ensure(&[BUILD, TEST, BENCH, STRESS])?;
     println!("everything is there");
     Ok(())
 }

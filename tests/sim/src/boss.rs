@@ -1,15 +1,17 @@
-//! The coordinator's process: the core, its store, its receiver of alerts, and its deaths.
+//! The coordinator's process: the core, its store, its receiver of alerts, its deaths and pauses.
 
-use nodemedic_coordinator_core::settings::{AlertSettings, LeaseSettings};
-use nodemedic_coordinator_core::{Coordinator, Effect, Input, Request, RequestId, Settings};
-use nodemedic_coordinator_core::{NotifyFailure, Stored, Write};
+use nodemedic_sim_coordinator_core::fencing::settings::FencingSettings;
+use nodemedic_sim_coordinator_core::settings::{AlertSettings, LeaseSettings};
+use nodemedic_sim_coordinator_core::{Coordinator, Effect, Input, Request, RequestId, Settings};
+use nodemedic_sim_coordinator_core::{NotifyFailure, Stored, Write};
 use nodemedic_protocol::message::Message;
 use nodemedic_protocol::rng::Rng;
-use nodemedic_protocol::{Millis, SiteId};
+use nodemedic_protocol::{Millis, NodeId, SiteId};
 
 use crate::clock::{Clock, RIGHT, True};
 use crate::fact::{Fact, Host};
 use crate::knobs::Knobs;
+use crate::wire::is_sure;
 use crate::world::{Event, World, own};
 
 /// The coordinator.
@@ -24,13 +26,22 @@ pub struct Boss {
     pub conn: u64,
     /// It cannot reach the broker.
     pub cut: bool,
+    /// What it says does not reach the broker, and neither end has noticed.
+    pub mute: bool,
+    /// It does nothing before this moment.
+    pub frozen_until: True,
+    /// Nothing can be written to its disk before this moment.
+    pub disk_full_until: True,
+    /// What was committed once before.
+    pub backup: Option<Stored>,
     /// It may not start before this moment.
     pub away_until: True,
     /// Its machine's boot clock.
     pub clock: Clock,
     pub(crate) last_in: u64,
     open: Vec<Write>,
-    crash_in: Option<u64>,
+    pub(crate) crash_in: Option<u64>,
+    pub(crate) freeze_in: Option<(u64, u64)>,
     conns: u64,
     wake: Option<True>,
     asked: u64,
@@ -39,12 +50,12 @@ pub struct Boss {
 }
 
 impl Boss {
-    pub(crate) fn new(knobs: &Knobs, rng: &mut Rng) -> Boss {
+    pub(crate) fn new(knobs: &Knobs, fencing: FencingSettings, rng: &mut Rng) -> Boss {
         let mut settings = Settings::new(own(SiteId::new("sim")), "sim");
         settings.lease = LeaseSettings {
             term: Millis(knobs.term_ms),
             drift_per_mille: 10,
-            margin: Millis(1_000),
+            margin: Millis(knobs.margin_ms),
             safe_time_min: Millis::ZERO,
         };
         settings.alerts = AlertSettings {
@@ -53,21 +64,31 @@ impl Boss {
         };
         settings.liveness.lost_after = Millis(knobs.lost_ms);
         settings.liveness.suspect_after = Millis(knobs.lost_ms / 2);
-        settings.mutation = knobs.mutation;
+        settings.liveness.heartbeat = Millis(knobs.heartbeat_ms);
+        // Agents of the simulation try again within this.
+        settings.liveness.reconnect_within = Millis(2_000);
+        settings.fencing = fencing;
+        settings.fencing.monitor_every = Millis::from_secs(30);
+        settings.mutation = knobs.mutant.of_boss();
         Boss {
             core: None,
             run: 0,
             store: Stored::default(),
             conn: 0,
             cut: false,
+            mute: false,
+            frozen_until: 0,
+            disk_full_until: 0,
+            backup: None,
             away_until: 0,
-            clock: Clock {
-                origin: 0,
-                rate: RIGHT - knobs.drift + rng.below(2 * knobs.drift + 1),
-            },
+            clock: Clock::new(
+                RIGHT - knobs.drift + rng.below(2 * knobs.drift + 1),
+                rng.below(RIGHT),
+            ),
             last_in: 0,
             open: Vec::new(),
             crash_in: None,
+            freeze_in: None,
             conns: 0,
             wake: None,
             asked: 0,
@@ -82,8 +103,9 @@ impl World {
         if self.boss.core.is_some() {
             return;
         }
-        if self.now < self.boss.away_until {
-            let until = self.boss.away_until;
+        // It commits its new epoch before it begins.
+        let until = self.boss.away_until.max(self.boss.disk_full_until);
+        if self.now < until {
             self.at_moment(until, Event::BossStart);
             return;
         }
@@ -94,6 +116,8 @@ impl World {
         boss.run += 1;
         boss.store.epoch = boss.store.epoch.next();
         boss.crash_in = crash_in;
+        boss.freeze_in = None;
+        boss.frozen_until = 0;
         boss.wake = None;
         let now = boss.clock.now(self.now);
         let core = Coordinator::new(boss.settings.clone(), boss.store.clone(), now, seed);
@@ -111,6 +135,7 @@ impl World {
         }
         self.boss.open.clear();
         self.boss.conn = 0;
+        self.boss_session_waits();
         self.at(back_after, Event::BossStart);
     }
 
@@ -125,7 +150,7 @@ impl World {
         }
         self.boss.conns += 1;
         self.boss.conn = self.boss.conns;
-        self.boss_input(Input::LinkUp);
+        self.tell_boss(run, Input::LinkUp);
         self.subscribe_boss();
     }
 
@@ -134,8 +159,9 @@ impl World {
             return;
         }
         self.boss.conn = 0;
-        self.boss_input(Input::LinkDown);
+        self.boss_session_waits();
         let run = self.boss.run;
+        self.tell_boss(run, Input::LinkDown);
         let delay = self.between(100, 1_500);
         self.at(delay, Event::BossConnect(run));
     }
@@ -144,11 +170,16 @@ impl World {
         if self.boss.run != run {
             return;
         }
+        if self.now < self.boss.frozen_until {
+            let until = self.boss.frozen_until;
+            self.at_moment(until, Event::BossWake(run));
+            return;
+        }
         self.boss.wake = None;
         let now = self.boss.clock.now(self.now).boot;
         let due = self.boss.core.as_ref().and_then(Coordinator::poll_timeout);
         if due.is_some_and(|(at, _)| at <= now) {
-            self.boss_input(Input::Timer);
+            self.tell_boss(run, Input::Timer);
         } else {
             self.wake_boss_later();
         }
@@ -166,83 +197,167 @@ impl World {
     }
 
     pub(crate) fn tell_boss(&mut self, run: u64, input: Input) {
-        if self.boss.run == run {
-            self.boss_input(input);
-        }
-    }
-
-    pub(crate) fn at_boss(&mut self, conn: u64, h: Host, message: Box<Message>, retained: bool) {
-        if self.boss.conn != conn || conn == 0 {
+        if self.boss.run != run {
             return;
         }
-        let node = self.hosts[h].name.clone();
-        self.boss_input(Input::Message {
-            node,
-            message,
-            retained,
-        });
-    }
-
-    fn boss_input(&mut self, input: Input) {
+        if self.now < self.boss.frozen_until {
+            let until = self.boss.frozen_until;
+            self.at_moment(until, Event::ToBoss(run, Box::new(input)));
+            return;
+        }
         let now = self.boss.clock.now(self.now);
+        match &input {
+            Input::LinkUp => self.show(&Fact::Listens),
+            Input::Message { node, message, .. } => {
+                // Another boot must prove itself first, and is no sign of the one that is known.
+                let known = self.boss.store.nodes.get(node);
+                if let (Message::Heartbeat(beat), Some(host)) = (&**message, host_of(node))
+                    && known.is_none_or(|n| n.session.boot_id == beat.session.boot_id)
+                {
+                    self.show(&Fact::Heard { host });
+                }
+            }
+            _ => {}
+        }
         if let Some(core) = &mut self.boss.core {
             core.handle(now, input);
             self.do_boss_effects();
         }
     }
 
+    pub(crate) fn at_boss(&mut self, conn: u64, h: Host, message: Box<Message>, retained: bool) {
+        if self.boss.conn != conn || conn == 0 {
+            if !retained {
+                self.boss_did_not_answer(h, *message);
+            }
+            return;
+        }
+        if is_sure(&message) && !retained {
+            let delay = self.latency();
+            self.at(delay, Event::BossAnswered(conn));
+        }
+        let (node, run) = (self.hosts[h].name.clone(), self.boss.run);
+        let input = Input::Message {
+            node,
+            message,
+            retained,
+        };
+        self.tell_boss(run, input);
+    }
+
+    /// The coordinator's process does nothing for so long, and then goes on where it was.
+    pub(crate) fn freeze_boss(&mut self, span: u64) {
+        if self.boss.core.is_none() {
+            return;
+        }
+        self.fact(Fact::Fault(format!("the coordinator freezes for {span} ms")));
+        self.boss.frozen_until = self.now + span;
+        let run = self.boss.run;
+        self.at(span, Event::BossThaw(run));
+        if span > 8_000 && self.boss.conn != 0 {
+            self.at(8_000, Event::BossDead(self.boss.conn));
+        }
+    }
+
+    pub(crate) fn boss_thaws(&mut self, run: u64) {
+        if self.boss.run == run && self.boss.core.is_some() && self.now >= self.boss.frozen_until {
+            self.do_boss_effects();
+        }
+    }
+
+    /// The broker finds its connection dead.
+    pub(crate) fn boss_dead(&mut self, conn: u64) {
+        if self.boss.conn == conn {
+            self.boss_link_down();
+        }
+    }
+
     /// A person asks, and asks again until there is an answer.
     pub(crate) fn ask(&mut self, request: Request) {
-        self.boss.asked += 1;
-        let number = self.boss.asked;
-        let id = RequestId(number);
-        self.boss_input(Input::Request {
-            id,
-            request: request.clone(),
-        });
-        if self.boss.answered != Some(number) {
+        if !self.ask_once(request.clone()) {
             self.at(2_000, Event::Ask(Box::new(request)));
         }
     }
 
-    fn do_boss_effects(&mut self) {
-        while let Some(effect) = self.boss.core.as_mut().and_then(Coordinator::poll_effect) {
-            match &mut self.boss.crash_in {
-                Some(0) if !self.calm => {
-                    let text = format!("the coordinator dies before {effect:.60?}");
-                    self.fact(Fact::Fault(text));
-                    let back = self.between(300, 20_000);
-                    self.boss_dies(back);
-                    return;
-                }
-                Some(left) => *left = left.saturating_sub(1),
-                None => {}
+    /// A person asks. False when nobody answers.
+    pub(crate) fn ask_once(&mut self, request: Request) -> bool {
+        if self.now < self.boss.frozen_until {
+            return false;
+        }
+        self.boss.asked += 1;
+        let number = self.boss.asked;
+        let id = RequestId(number);
+        let run = self.boss.run;
+        self.tell_boss(run, Input::Request { id, request });
+        self.boss.answered == Some(number)
+    }
+
+    /// It dies or freezes just before its next effect, if that is its fate.
+    fn boss_ends_here(&mut self) -> bool {
+        match &mut self.boss.freeze_in {
+            Some((0, span)) => {
+                let span = *span;
+                self.boss.freeze_in = None;
+                self.freeze_boss(span);
+                return true;
             }
+            Some((left, _)) => *left -= 1,
+            None => {}
+        }
+        match &mut self.boss.crash_in {
+            Some(0) if !self.calm => {
+                self.fact(Fact::Fault("the coordinator dies between two effects".into()));
+                let back = self.between(300, 20_000);
+                self.boss_dies(back);
+                return true;
+            }
+            Some(left) => *left = left.saturating_sub(1),
+            None => {}
+        }
+        false
+    }
+
+    fn do_boss_effects(&mut self) {
+        while self.now >= self.boss.frozen_until {
+            if self.boss.core.is_none() || self.boss_ends_here() {
+                return;
+            }
+            let Some(effect) = self.boss.core.as_mut().and_then(Coordinator::poll_effect) else {
+                break;
+            };
             if let Effect::Store(write) = effect {
                 self.boss.open.push(*write);
-            } else {
-                self.commit();
+            } else if self.commit() {
                 self.do_boss_effect(effect);
             }
         }
-        self.commit();
-        self.wake_boss_later();
+        if self.now >= self.boss.frozen_until {
+            self.commit();
+            self.wake_boss_later();
+        }
     }
 
-    fn commit(&mut self) {
+    /// One transaction. False when it cannot be written: then the process ends, because what was
+    /// decided and not written must not be acted on.
+    fn commit(&mut self) -> bool {
+        if !self.boss.open.is_empty() && self.now < self.boss.disk_full_until {
+            self.fact(Fact::Fault("the coordinator's disk is full: it ends".into()));
+            self.boss_dies(1_000);
+            return false;
+        }
         for write in std::mem::take(&mut self.boss.open) {
             self.boss.store.apply(write.clone());
             self.fact(Fact::Committed(Box::new(write)));
         }
+        true
     }
 
     fn do_boss_effect(&mut self, effect: Effect) {
         match effect {
             Effect::Store(_) | Effect::Log { .. } => {}
             Effect::Send { node, message } => {
-                let host = self.hosts.iter().position(|h| h.name == node);
-                if let (Some(h), true) = (host, self.boss.conn != 0) {
-                    let delay = self.between(1, 20);
+                if let (Some(h), true) = (host_of(&node), self.boss.conn != 0) {
+                    let delay = self.latency();
                     self.at(delay, Event::AtBrokerDown(h, message));
                 }
             }
@@ -260,7 +375,14 @@ impl World {
                 let input = Box::new(Input::Notified { id, result });
                 self.at(delay, Event::ToBoss(run, input));
             }
+            Effect::Fence(call) => self.ask_device(&call),
             Effect::Answer { id, .. } => self.boss.answered = Some(id.0),
         }
     }
+}
+
+/// Which host has this name.
+#[must_use]
+pub fn host_of(node: &NodeId) -> Option<Host> {
+    node.as_str().strip_prefix("host-")?.parse().ok()
 }

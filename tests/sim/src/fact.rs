@@ -1,7 +1,7 @@
 //! What really happened in the world, as checkers see it and as the trace records it.
 
-use nodemedic_agent_core::UnitKey;
-use nodemedic_coordinator_core::Write;
+use nodemedic_sim_agent_core::UnitKey;
+use nodemedic_sim_coordinator_core::Write;
 use nodemedic_protocol::event::{Event, Verb};
 use nodemedic_protocol::work::Desired;
 use nodemedic_protocol::{Generation, Revision, StreamId, WorkName};
@@ -61,10 +61,83 @@ pub enum Fact {
         /// What it says.
         works: Vec<(WorkName, Generation, Desired)>,
     },
+    /// A host got power.
+    Booted {
+        /// Which.
+        host: Host,
+    },
+    /// A host lost power.
+    PoweredOff {
+        /// Which.
+        host: Host,
+        /// By whom.
+        by: Cut,
+    },
+    /// Nothing runs on a host, and its boot clock goes on.
+    Suspended {
+        /// Which.
+        host: Host,
+    },
+    /// It goes on as if nothing had been.
+    Resumed {
+        /// Which.
+        host: Host,
+    },
     /// An agent process began, with nothing seen yet.
     AgentBegan {
         /// Where.
         host: Host,
+    },
+    /// An agent process ended.
+    AgentEnded {
+        /// Where.
+        host: Host,
+    },
+    /// What an agent remembers on disk is as it was once before.
+    MemoryRolledBack {
+        /// Where.
+        host: Host,
+    },
+    /// An agent answered a command.
+    Answered {
+        /// Where.
+        host: Host,
+        /// True when it obeyed.
+        obeyed: bool,
+        /// Why it must not be obeyed, if so.
+        void: Option<&'static str>,
+    },
+    /// An agent holds a lease and has promised its end.
+    Promised {
+        /// Where.
+        host: Host,
+        /// Of what.
+        work: WorkName,
+        /// Under which grant.
+        generation: Generation,
+        /// Then its deadline and grace are over, by the host's clock.
+        due: True,
+    },
+    /// A watchdog resets its host.
+    Resets {
+        /// Which.
+        host: Host,
+        /// The works that have a process there, be it only one at its gate.
+        held: Vec<(WorkName, Generation)>,
+        /// True when the watchdog's process has run all the time lately.
+        runs: bool,
+    },
+    /// The watchdog of a host fed its device.
+    Fed {
+        /// Where.
+        host: Host,
+    },
+    /// A program says on a host what people should read.
+    Said {
+        /// Where.
+        host: Host,
+        /// What.
+        text: String,
     },
     /// An event was put in a spool.
     Spooled {
@@ -80,6 +153,13 @@ pub enum Fact {
         /// Where.
         host: Host,
     },
+    /// A heartbeat of a host reached the coordinator.
+    Heard {
+        /// Whose.
+        host: Host,
+    },
+    /// The coordinator begins to hear.
+    Listens,
     /// The coordinator's store took a write.
     Committed(Box<Write>),
     /// Something was broken or repaired on purpose.
@@ -88,6 +168,17 @@ pub enum Fact {
     Calm,
     /// The end.
     End,
+}
+
+/// Who took a host's power away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// The world.
+    Failure,
+    /// Its own watchdog.
+    Watchdog,
+    /// A fence device.
+    Fence,
 }
 
 /// What a sign says of a unit.

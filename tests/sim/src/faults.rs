@@ -1,191 +1,260 @@
-//! What breaks, when, and how it is repaired.
+//! What breaks, and how it is repaired. [`draw`] chooses; a story says itself what it wants.
+//!
+//! [`draw`]: crate::draw
 
-use nodemedic_agent_core::{DownCause, Input, UnitKey};
-use nodemedic_coordinator_core::Request;
 use nodemedic_protocol::Millis;
+use nodemedic_sim_agent_core::{DownCause, Input, UnitKey};
+use nodemedic_sim_coordinator_core::Request;
 
-use crate::fact::{Fact, Host};
+use crate::broker::Recalls;
+use crate::clock::True;
+use crate::fact::{Cut, Fact, Host};
+use crate::fence::Manner;
 use crate::knobs::Plot;
 use crate::works;
 use crate::world::{Event, World};
 
-/// What a later event repairs.
+/// One thing that breaks. Spans are in milliseconds.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the sentence of a variant names its fields")]
+pub enum Fault {
+    /// An agent dies and starts again; its leases may be lost with it.
+    AgentDies { host: Host, back: u64, leases_lost: bool },
+    /// An agent will die just before one of its next effects.
+    AgentCrash { host: Host, effects: u64 },
+    /// An agent is frozen and thawed.
+    AgentFreezes { host: Host, span: u64 },
+    /// An agent will be frozen just before one of its next effects.
+    AgentPauses { host: Host, effects: u64, span: u64 },
+    /// An agent ends on purpose and is back soon.
+    Upgrade { host: Host, back: u64 },
+    /// A watchdog's process dies and starts again; the agent may die at the same moment.
+    WatchdogDies { host: Host, back: u64, agent_too: bool },
+    /// A watchdog's process is frozen and thawed; the agent may be at the same moment.
+    WatchdogFreezes { host: Host, span: u64, agent_too: bool },
+    /// A host is suspended and resumed.
+    Suspend { host: Host, span: u64 },
+    /// A host loses power and gets it back.
+    Power { host: Host, off: u64 },
+    /// Somebody sets a wall clock wrong; of the coordinator's host when no host is named.
+    WallClock { host: Option<Host>, error_ms: i64 },
+    /// The disk of a host is full.
+    DiskFull { host: Host, span: u64 },
+    /// The agent dies, and what it remembers is as it was once before.
+    RollBack { host: Host, back: u64 },
+    /// The spool of an agent is lost.
+    SpoolLost { host: Host, back: u64 },
+    /// Nothing can be killed on a host.
+    Unkillable { host: Host, span: u64 },
+    /// Starts fail on a host.
+    StartsFail { host: Host, span: u64 },
+    /// A process dies, falls ill, or will not end.
+    Process { host: Host, unit: UnitKey, how: Ill },
+    /// Everything on a host dies.
+    KillAll { host: Host },
+    /// The coordinator dies, and its host too.
+    Boss { back: u64, reboots: bool },
+    /// The coordinator will be frozen just before one of its next effects.
+    BossPauses { effects: u64, span: u64 },
+    /// The disk of the coordinator is full.
+    BossDiskFull { span: u64 },
+    /// The coordinator cannot reach the broker.
+    BossCut { span: u64 },
+    /// What the coordinator says does not arrive.
+    BossMute { span: u64 },
+    /// The broker restarts.
+    Broker { off: u64, recalls: Recalls },
+    /// The network of some hosts is cut: nothing passes up, or down, or both.
+    Cut { hosts: Vec<Host>, up: bool, down: bool, span: u64 },
+    /// The network of a host comes and goes.
+    Flap { host: Host, times: u64, span: u64 },
+    /// The network of a host is slow.
+    Slow { host: Host, by: u64, span: u64 },
+    /// The fence devices of a host behave so.
+    Devices { host: Host, manner: Manner, span: u64 },
+    /// A person says that a host is down, and that is true at this moment.
+    ConfirmDown { host: Host },
+    /// A connection drops.
+    Drop { host: Host },
+    /// Old messages come again.
+    Replay { host: Host, times: u64 },
+    /// The worst pair: the coordinator forgets what it heard, and a host falls silent at that
+    /// moment.
+    BossAndHost { host: Host, back: u64, span: u64 },
+    /// Coordinator and broker are gone together.
+    Silence { span: u64 },
+    /// A person asks.
+    Person(Box<Request>),
+}
+
+/// What happens to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ill {
+    /// It is killed.
+    Dies,
+    /// Its probe fails.
+    Sick,
+    /// It ends only when it is killed.
+    Stubborn,
+    /// It is dead for all who need it, and its probe passes; or it runs, and its status says no.
+    Lies(u64),
+}
+
+/// What a later event repairs.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Broken {
-    /// The network of one host.
-    Cut(Host),
+    /// The network of some hosts.
+    Cut(Vec<Host>),
     /// The way of the coordinator to the broker.
     BossCut,
+    /// The same, in one direction.
+    BossMute,
 }
 
 impl World {
     pub(crate) fn plan_faults(&mut self) {
-        match self.knobs.plot {
-            Plot::Everything => self.next_fault(),
-            Plot::Silence => self.at(60_000, Event::Fault),
-            Plot::Peace => {}
-        }
-    }
-
-    fn next_fault(&mut self) {
-        let mean = self.knobs.fault_every_ms;
-        let delay = self.between(100, 2 * mean);
-        self.at(delay, Event::Fault);
-    }
-
-    pub(crate) fn fault(&mut self) {
-        if self.calm {
-            return;
-        }
-        if self.knobs.plot == Plot::Silence {
-            self.fact(Fact::Fault("coordinator and broker are gone".into()));
-            self.boss.away_until = self.knobs.fault_ms;
-            self.boss_dies(1_000);
-            self.broker_down(true);
-            return;
-        }
-        self.next_fault();
-        let h = usize::try_from(self.rng.below(self.hosts.len() as u64)).unwrap_or(0);
-        match self.rng.below(26) {
-            0 | 1 => self.fault_agent(h),
-            2 | 3 => self.fault_power(h),
-            4 | 5 => self.fault_boss(),
-            6 => self.fault_broker(),
-            7..=9 => self.fault_cut(h),
-            10 => self.fault_boss_cut(),
-            11 => {
-                self.fact(Fact::Fault(format!("connection of host-{h} drops")));
-                let conn = self.hosts[h].link.conn;
-                self.at(0, Event::DeadForBroker(h, conn, false));
-                self.at(10, Event::DeadForAgent(h, conn, false));
+        match self.knobs.plot.clone() {
+            Plot::Everything => {
+                self.next_draw();
+                self.at(20_000, Event::Backup);
             }
-            12..=14 => self.fault_process(h),
-            15 => {
-                let span = self.between(1_000, 60_000);
-                self.fact(Fact::Fault(format!(
-                    "agent of host-{h} freezes for {span} ms"
-                )));
-                self.hosts[h].frozen_until = self.now + span;
-                let conn = self.hosts[h].link.conn;
-                if span > 8_000 {
-                    self.at(8_000, Event::DeadForBroker(h, conn, false));
-                    self.at(span + 5, Event::DeadForAgent(h, conn, false));
+            Plot::Script(script) => {
+                for (at, fault) in script {
+                    self.at(at, Event::Fault(Box::new(fault)));
                 }
             }
-            16 => {
-                let effects = self.rng.below(30);
-                self.hosts[h].crash_in = Some(effects);
-            }
-            17 => self.fault_farewell(h),
-            18 => {
-                let span = self.between(5_000, 90_000);
-                self.fact(Fact::Fault(format!(
-                    "starts fail on host-{h} for {span} ms"
-                )));
-                self.hosts[h].cursed_until = self.now + span;
-                self.fault_process(h);
-            }
-            19 if self.rng.chance(300) => {
-                self.fact(Fact::Fault(format!("host-{h} loses its spool")));
-                self.fault_agent(h);
-                self.lose_spool(h);
-            }
-            20 => self.fault_both(),
-            21..=23 => {
-                self.fact(Fact::Fault("old messages come again".into()));
-                for _ in 0..20 {
-                    self.replay(h);
-                }
-            }
-            _ => self.person(h),
         }
     }
 
-    /// The worst pair: the coordinator forgets what it heard, and the holder of exclusive work
-    /// falls silent at the same moment.
-    fn fault_both(&mut self) {
-        let held = |host: &crate::host::HostState| {
-            let mut units = host.processes.keys();
-            units.any(|unit| matches!(unit, UnitKey::Work(w) if w.as_str() == works::STOP))
-        };
-        let Some(h) = self.hosts.iter().position(held) else {
-            return;
-        };
-        self.fact(Fact::Fault("the coordinator restarts at once".into()));
-        let span = self.between(100, 1_000);
-        self.boss_dies(span);
-        self.fault_cut(h);
+    /// Breaks something.
+    pub(crate) fn strike(&mut self, fault: Fault) {
+        let what: String = format!("{fault:?}").chars().take(160).collect();
+        self.fact(Fact::Fault(what));
+        match fault {
+            Fault::AgentDies { .. }
+            | Fault::AgentCrash { .. }
+            | Fault::AgentFreezes { .. }
+            | Fault::AgentPauses { .. }
+            | Fault::Upgrade { .. }
+            | Fault::WatchdogDies { .. }
+            | Fault::WatchdogFreezes { .. } => self.strike_program(fault),
+            Fault::Boss { .. }
+            | Fault::BossPauses { .. }
+            | Fault::BossDiskFull { .. }
+            | Fault::BossCut { .. }
+            | Fault::BossMute { .. }
+            | Fault::BossAndHost { .. }
+            | Fault::Silence { .. }
+            | Fault::Person(_) => self.strike_boss(fault),
+            Fault::Broker { .. }
+            | Fault::Cut { .. }
+            | Fault::Flap { .. }
+            | Fault::Slow { .. }
+            | Fault::Drop { .. }
+            | Fault::Replay { .. } => self.strike_network(fault),
+            _ => self.strike_host(fault),
+        }
     }
 
-    fn fault_agent(&mut self, h: Host) {
+    fn strike_program(&mut self, fault: Fault) {
+        match fault {
+            Fault::AgentDies { host, back, leases_lost } => {
+                self.agent_dies(host);
+                if leases_lost {
+                    self.hosts[host].leases = None;
+                }
+                self.agent_starts_after(host, back);
+            }
+            Fault::AgentCrash { host, effects } => self.hosts[host].crash_in = Some(effects),
+            Fault::AgentFreezes { host, span } => self.freeze_agent(host, span),
+            Fault::AgentPauses { host, effects, span } => {
+                self.hosts[host].freeze_in = Some((effects, span));
+            }
+            Fault::Upgrade { host, back } => {
+                let run = self.hosts[host].run;
+                let reason = "agent upgrade".into();
+                let back_within = Millis::from_secs(30);
+                if self.now >= self.hosts[host].still_until() {
+                    self.tell_core(host, run, Input::GoingDown { reason, back_within });
+                    self.close_cleanly(host);
+                }
+                self.agent_dies(host);
+                self.agent_starts_after(host, back);
+            }
+            Fault::WatchdogDies { host, back, agent_too } => {
+                self.dog_dies(host, back);
+                if agent_too {
+                    self.agent_dies(host);
+                    self.agent_starts_after(host, back);
+                }
+            }
+            Fault::WatchdogFreezes { host, span, agent_too } => {
+                self.hosts[host].dog.frozen_until = self.now + span;
+                self.hosts[host].dog.still_until = self.now + span;
+                if agent_too {
+                    self.freeze_agent(host, span);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn agent_starts_after(&mut self, h: Host, back: u64) {
         let boot = self.hosts[h].boot;
-        let loses_leases = self.rng.chance(200);
-        self.fact(Fact::Fault(format!(
-            "agent of host-{h} dies, leases lost: {loses_leases}"
-        )));
-        self.agent_dies(h);
-        if loses_leases {
-            self.hosts[h].leases = None;
-        }
-        let delay = self.between(200, 20_000);
-        self.at(delay, Event::AgentStart(h, boot));
+        self.at(back, Event::AgentStart(h, boot));
     }
 
-    fn fault_power(&mut self, h: Host) {
-        self.fact(Fact::Fault(format!("host-{h} loses power")));
-        self.power_off(h);
-        let delay = self.between(4_000, 60_000);
-        self.at(delay, Event::Boot(h));
-    }
-
-    fn fault_boss(&mut self) {
-        let span = self.between(300, 50_000);
-        let reboots = self.rng.chance(300);
-        self.fact(Fact::Fault(format!(
-            "the coordinator dies, its host too: {reboots}"
-        )));
-        self.boss_dies(span);
-        if reboots {
-            self.boss.clock.origin = self.now;
-        }
-    }
-
-    fn fault_broker(&mut self) {
-        let loses_state = self.rng.chance(500);
-        let span = self.between(500, 20_000);
-        self.fact(Fact::Fault(format!(
-            "the broker restarts, state lost: {loses_state}"
-        )));
-        self.broker_down(loses_state);
-        self.at(span, Event::BrokerUp);
-    }
-
-    fn fault_cut(&mut self, h: Host) {
-        let (up, down) = match self.rng.below(4) {
-            0 => (true, false),
-            1 => (false, true),
-            _ => (true, true),
-        };
-        let span = self.between(1_000, 100_000);
-        self.fact(Fact::Fault(format!(
-            "host-{h} is cut, up {up} down {down}, {span} ms"
-        )));
-        let link = &mut self.hosts[h].link;
-        link.cut_up |= up;
-        link.cut_down |= down;
-        let conn = link.conn;
-        let (a, b) = (self.between(3_000, 15_000), self.between(3_000, 15_000));
-        self.at(a, Event::DeadForAgent(h, conn, true));
-        self.at(b, Event::DeadForBroker(h, conn, true));
-        self.at(span, Event::Heal(Broken::Cut(h)));
-        if self.rng.chance(400) {
-            // Much happens while nobody can be told.
-            self.hosts[h].cursed_until = self.now + span / 2;
-            self.kill_all(h);
+    fn strike_host(&mut self, fault: Fault) {
+        let now = self.now;
+        match fault {
+            Fault::Suspend { host, span } => self.suspend(host, span),
+            Fault::Power { host, off } => self.power_cycle(host, Cut::Failure, off),
+            Fault::WallClock { host, error_ms } => match host {
+                Some(host) => self.hosts[host].clock.wall_error = error_ms,
+                None => self.boss.clock.wall_error = error_ms,
+            },
+            Fault::DiskFull { host, span } => self.hosts[host].disk.full_until = now + span,
+            Fault::RollBack { host, back } => {
+                self.agent_dies(host);
+                self.roll_memory_back(host);
+                self.agent_starts_after(host, back);
+            }
+            Fault::SpoolLost { host, back } => {
+                self.agent_dies(host);
+                self.lose_spool(host);
+                self.agent_starts_after(host, back);
+            }
+            Fault::Devices { host, manner, span } => {
+                self.devices.behave(host, manner, now + span);
+            }
+            Fault::ConfirmDown { host } => self.confirm_down(host),
+            Fault::Unkillable { host, span } => self.hosts[host].unkillable_until = now + span,
+            Fault::StartsFail { host, span } => self.hosts[host].cursed_until = now + span,
+            Fault::Process { host, unit, how } => self.strike_process(host, &unit, how),
+            Fault::KillAll { host } => self.kill_all(host),
+            _ => {}
         }
     }
 
-    fn kill_all(&mut self, h: Host) {
+    fn strike_process(&mut self, h: Host, unit: &UnitKey, how: Ill) {
+        let now = self.now;
+        if how == Ill::Dies {
+            self.process_ends(h, unit, DownCause::Killed(9), "killed");
+        } else if let Some(process) = self.hosts[h].processes.get_mut(unit) {
+            match how {
+                Ill::Dies => {}
+                Ill::Sick => process.sick = true,
+                Ill::Stubborn => process.stubborn = true,
+                Ill::Lies(span) => {
+                    process.sick = true;
+                    process.lies_until = now + span;
+                }
+            }
+        }
+        self.show_all(h, unit);
+    }
+
+    pub(crate) fn kill_all(&mut self, h: Host) {
         let units: Vec<UnitKey> = self.hosts[h].processes.keys().cloned().collect();
         for unit in units {
             self.process_ends(h, &unit, DownCause::Killed(9), "killed");
@@ -193,95 +262,138 @@ impl World {
         }
     }
 
-    fn fault_boss_cut(&mut self) {
-        let span = self.between(1_000, 100_000);
-        self.fact(Fact::Fault(format!(
-            "the coordinator cannot reach the broker, {span} ms"
-        )));
-        self.boss.cut = true;
-        self.boss_link_down();
-        self.at(span, Event::Heal(Broken::BossCut));
-    }
-
-    fn fault_process(&mut self, h: Host) {
-        let units: Vec<UnitKey> = self.hosts[h].processes.keys().cloned().collect();
-        if units.is_empty() {
-            return;
+    fn strike_boss(&mut self, fault: Fault) {
+        match fault {
+            Fault::Boss { back, reboots } => {
+                self.boss_dies(back);
+                if reboots {
+                    self.boss.clock.origin = self.now;
+                }
+            }
+            Fault::BossPauses { effects, span } => self.boss.freeze_in = Some((effects, span)),
+            Fault::BossDiskFull { span } => self.boss.disk_full_until = self.now + span,
+            Fault::BossCut { span } => {
+                self.boss.cut = true;
+                self.boss_link_down();
+                self.at(span, Event::Heal(Broken::BossCut));
+            }
+            Fault::BossMute { span } => {
+                self.boss.mute = true;
+                self.at(span, Event::Heal(Broken::BossMute));
+                let patience = self.between(3_000, 15_000);
+                if span > patience {
+                    self.at(patience, Event::BossDead(self.boss.conn));
+                }
+            }
+            Fault::BossAndHost { host, back, span } => {
+                self.boss_dies(back);
+                self.cut(vec![host], true, true, span);
+            }
+            Fault::Silence { span } => {
+                self.boss.away_until = self.now + span;
+                self.boss_dies(1_000);
+                self.broker_down(Recalls::Nothing);
+                self.at(span, Event::BrokerUp);
+            }
+            Fault::Person(request) => self.ask(*request),
+            _ => {}
         }
-        let n = usize::try_from(self.rng.below(units.len() as u64)).unwrap_or(0);
-        let unit = units[n].clone();
-        match self.rng.below(4) {
-            0 => {
-                self.fact(Fact::Fault(format!("{unit} on host-{h} gets sick")));
-                if let Some(process) = self.hosts[h].processes.get_mut(&unit) {
-                    process.sick = true;
+    }
+
+    fn strike_network(&mut self, fault: Fault) {
+        match fault {
+            Fault::Broker { off, recalls } => {
+                self.broker_down(recalls);
+                self.at(off, Event::BrokerUp);
+            }
+            Fault::Cut { hosts, up, down, span } => self.cut(hosts, up, down, span),
+            Fault::Flap { host, times, span } => {
+                for n in 0..times {
+                    let fault = Fault::Cut {
+                        hosts: vec![host],
+                        up: true,
+                        down: true,
+                        span,
+                    };
+                    self.at(2 * n * span, Event::Fault(Box::new(fault)));
                 }
             }
-            1 => {
-                self.fact(Fact::Fault(format!("{unit} on host-{h} gets stubborn")));
-                if let Some(process) = self.hosts[h].processes.get_mut(&unit) {
-                    process.stubborn = true;
+            Fault::Slow { host, by, span } => {
+                let link = &mut self.hosts[host].link;
+                link.slow_by = by;
+                link.slow_until = self.now + span;
+            }
+            Fault::Drop { host } => {
+                let conn = self.hosts[host].link.conn;
+                self.at(0, Event::DeadForBroker(host, conn, false));
+                self.at(10, Event::DeadForAgent(host, conn, false));
+            }
+            Fault::Replay { host, times } => {
+                for _ in 0..times {
+                    self.replay(host);
                 }
             }
-            _ => {
-                self.process_ends(h, &unit, DownCause::Killed(9), "killed");
-                self.show_all(h, &unit);
-            }
+            _ => {}
         }
     }
 
-    /// The agent ends on purpose and is back soon.
-    fn fault_farewell(&mut self, h: Host) {
-        let run = self.hosts[h].run;
-        let boot = self.hosts[h].boot;
-        self.fact(Fact::Fault(format!("agent of host-{h} is upgraded")));
-        let input = Input::GoingDown {
-            reason: "agent upgrade".into(),
-            back_within: Millis::from_secs(30),
-        };
-        self.tell_core(h, run, input);
-        self.close_cleanly(h);
-        self.agent_dies(h);
-        let delay = self.between(500, 40_000);
-        self.at(delay, Event::AgentStart(h, boot));
-    }
-
-    /// A person at work.
-    fn person(&mut self, h: Host) {
-        let node = self.hosts[h].name.clone();
-        let request = match self.rng.below(6) {
-            0 | 1 => Request::Drain {
-                node,
-                reason: "new memory".into(),
-                deadline: self.rng.chance(500).then_some(Millis::from_secs(40)),
-            },
-            2 => Request::Undrain { node },
-            3 => Request::Cordon {
-                node,
-                reason: "look at it".into(),
-            },
-            4 => Request::Uncordon { node },
-            _ => {
-                let mut works = works::specs();
-                for spec in &mut works {
-                    spec.stop_grace = spec.stop_grace + Millis(self.rng.below(2_000));
-                }
-                let n = usize::try_from(self.rng.below(works.len() as u64)).unwrap_or(0);
-                let works = works.into_iter().skip(n).take(1).collect();
-                Request::PutWork { works }
-            }
-        };
-        self.fact(Fact::Fault(format!("a person asks: {request:.80?}")));
-        self.ask(request);
+    fn cut(&mut self, hosts: Vec<Host>, up: bool, down: bool, span: u64) {
+        for h in &hosts {
+            let link = &mut self.hosts[*h].link;
+            link.cut_up |= up;
+            link.cut_down |= down;
+            let conn = link.conn;
+            let (a, b) = (self.between(3_000, 15_000), self.between(3_000, 15_000));
+            self.at(a, Event::DeadForAgent(*h, conn, true));
+            self.at(b, Event::DeadForBroker(*h, conn, true));
+        }
+        self.at(span, Event::Heal(Broken::Cut(hosts)));
     }
 
     pub(crate) fn heal(&mut self, broken: Broken) {
         match broken {
-            Broken::Cut(h) => {
-                self.hosts[h].link.cut_up = false;
-                self.hosts[h].link.cut_down = false;
+            Broken::Cut(hosts) => {
+                for h in hosts {
+                    self.hosts[h].link.cut_up = false;
+                    self.hosts[h].link.cut_down = false;
+                }
             }
             Broken::BossCut => self.boss.cut = false,
+            Broken::BossMute => self.boss.mute = false,
         }
+    }
+
+    /// Said once, and not again when it may have become wrong.
+    fn confirm_down(&mut self, h: Host) {
+        if self.hosts[h].up || self.now < self.boss.frozen_until {
+            return;
+        }
+        let request = Request::ConfirmDown {
+            node: self.hosts[h].name.clone(),
+            reason: "its lights are off".into(),
+            by: "operator".into(),
+        };
+        self.ask_once(request);
+    }
+
+    /// Copies of what is on disks, so that a later fault can bring them back.
+    pub(crate) fn backup(&mut self) {
+        for host in &mut self.hosts {
+            host.disk.backup = Some(host.disk.memory.clone());
+        }
+        self.boss.backup = Some(self.boss.store.clone());
+        if !self.calm {
+            let next: True = self.between(20_000, 80_000);
+            self.at(next, Event::Backup);
+        }
+    }
+
+    /// Whether somebody holds exclusive work that ends with its lease.
+    pub(crate) fn holds_stop_work(&self, h: Host) -> bool {
+        let is_stop = |unit: &UnitKey| match unit {
+            UnitKey::Work(work) => works::stops_on_lease_loss(work),
+            UnitKey::Service(_) => false,
+        };
+        self.hosts[h].processes.keys().any(is_stop)
     }
 }

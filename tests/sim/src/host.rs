@@ -1,28 +1,22 @@
-//! A host: its boot, its durable files, its agent and its watchdog.
+//! A host: its boot, its durable files, its agent, its watchdog, and what happens to all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use nodemedic_agent_core::{
-    Agent, DownCause, Effect, Facts, Input, LeaseMemory, Memory, Promise, Spooled, ToNode, UnitKey,
-};
-use nodemedic_protocol::inventory::{Capacity, Inventory};
-use nodemedic_protocol::message::{CommandBody, Session};
+use nodemedic_protocol::message::Session;
 use nodemedic_protocol::rng::Rng;
-use nodemedic_protocol::sample::Sample;
 use nodemedic_protocol::work::Enforcement;
-use nodemedic_protocol::{BootId, Millis, NodeId, Now, Seq, SessionId, StreamId};
+use nodemedic_protocol::{BootId, Epoch, NodeId, Now, Revision, Seq, SessionId, StreamId};
+use nodemedic_sim_agent_core::{
+    Act, Agent, DownCause, Effect, LeaseMemory, Memory, Promise, Spooled, UnitKey,
+};
 
 use crate::clock::{Clock, RIGHT, True};
-use crate::fact::{Fact, Host};
+use crate::fact::{Cut, Fact, Host};
 use crate::knobs::Knobs;
 use crate::manager::{Pending, Process, Watched};
-use crate::watchdog::WATCHDOG_MS;
+use crate::watchdog::{Dog, Kind};
 use crate::wire::Link;
-use crate::works;
 use crate::world::{Event, World, own};
-
-/// Between two samples.
-const SAMPLE_MS: u64 = 5_000;
 
 /// One host.
 pub struct HostState {
@@ -32,22 +26,22 @@ pub struct HostState {
     pub up: bool,
     /// Counts boots.
     pub boot: u64,
-    /// Its boot clock.
+    /// Its clocks.
     pub clock: Clock,
+    /// Nothing runs before this moment.
+    pub suspended_until: True,
     /// Its agent, while one runs.
     pub agent: Option<Agent>,
     /// Counts runs of the agent.
     pub run: u64,
     /// The agent does nothing before this moment.
     pub frozen_until: True,
+    /// Effects until the agent freezes, and for how long.
+    pub freeze_in: Option<(u64, u64)>,
     /// Effects until the agent dies.
     pub crash_in: Option<u64>,
     /// On disk.
-    pub memory: Memory,
-    /// On disk.
-    pub spool: Spooled,
-    /// Counts lives of the spool.
-    pub streams: u64,
+    pub disk: Disk,
     /// On a tmpfs.
     pub leases: Option<LeaseMemory>,
     /// What runs.
@@ -60,47 +54,86 @@ pub struct HostState {
     pub watched: BTreeMap<UnitKey, Watched>,
     /// Starts fail until then.
     pub cursed_until: True,
-    /// What the watchdog holds the host to.
+    /// Nothing can be killed until then: the kernel waits for a device.
+    pub unkillable_until: True,
+    /// The service manager is systemd: what it was asked for goes on without the agent.
+    pub systemd: bool,
+    /// What the core has promised.
     pub promises: Vec<Promise>,
-    /// How it does.
+    /// The watchdog.
+    pub dog: Dog,
+    /// What the watchdog last answered.
     pub enforcement: Enforcement,
     /// Its connection.
     pub link: Link,
+    /// Of the newest command that the agent of this run obeyed.
+    pub obeyed: (Epoch, Revision),
     pub(crate) serial: u64,
-    wake: Option<True>,
+    pub(crate) wake: Option<True>,
+}
+
+/// What a host keeps over reboots.
+pub struct Disk {
+    /// What the agent remembers.
+    pub memory: Memory,
+    /// What it remembered once before.
+    pub backup: Option<Memory>,
+    /// Events that wait to be stored.
+    pub spool: Spooled,
+    /// Counts lives of the spool.
+    pub streams: u64,
+    /// Nothing can be written before this moment.
+    pub full_until: True,
+    /// What the agent wants written and is not.
+    pub unsaved: Option<Memory>,
+    /// What it wants done to the spool and is not.
+    pub unspooled: Vec<Effect>,
+    /// It will try again.
+    pub retries: bool,
+    /// Starts that wait for that.
+    pub held: Vec<Act>,
 }
 
 impl HostState {
     pub(crate) fn new(n: Host, knobs: &Knobs, rng: &mut Rng) -> HostState {
-        let timeout = Millis(WATCHDOG_MS);
+        let rate = RIGHT - knobs.drift + rng.below(2 * knobs.drift + 1);
+        let clock = Clock::new(rate, rng.below(RIGHT));
+        let kind = Kind::draw(knobs, rng);
         HostState {
             name: own(NodeId::new(format!("host-{n}"))),
             up: false,
             boot: 0,
-            clock: Clock {
-                origin: 0,
-                rate: RIGHT - knobs.drift + rng.below(2 * knobs.drift + 1),
-            },
+            clock,
+            suspended_until: 0,
             agent: None,
             run: 0,
             frozen_until: 0,
+            freeze_in: None,
             crash_in: None,
-            memory: Memory::default(),
-            spool: fresh_spool(n, 1),
-            streams: 1,
+            disk: Disk {
+                memory: Memory::default(),
+                backup: None,
+                spool: fresh_spool(n, 1),
+                streams: 1,
+                full_until: 0,
+                unsaved: None,
+                unspooled: Vec::new(),
+                retries: false,
+                held: Vec::new(),
+            },
             leases: None,
             processes: BTreeMap::new(),
             ended: BTreeMap::new(),
             pending: BTreeMap::new(),
             watched: BTreeMap::new(),
             cursed_until: 0,
+            unkillable_until: 0,
+            systemd: rng.chance(500),
             promises: Vec::new(),
-            enforcement: match rng.below(5) {
-                0 => Enforcement::None,
-                1 => Enforcement::Hardware { timeout },
-                _ => Enforcement::Software { timeout },
-            },
+            dog: Dog::new(kind),
+            enforcement: Enforcement::None,
             link: Link::default(),
+            obeyed: (Epoch(0), Revision(0)),
             serial: 0,
             wake: None,
         }
@@ -119,6 +152,12 @@ impl HostState {
             boot_id: own(BootId::new(format!("{}-boot-{}", self.name, self.boot))),
             session_id: own(SessionId::new(format!("{}-run-{}", self.name, self.run))),
         }
+    }
+
+    /// Until when its agent does nothing.
+    #[must_use]
+    pub fn still_until(&self) -> True {
+        self.frozen_until.max(self.suspended_until)
     }
 }
 
@@ -141,12 +180,17 @@ impl World {
         host.boot += 1;
         host.clock.origin = now;
         let boot = host.boot;
+        self.fact(Fact::Booted { host: h });
+        self.dog_starts(h, boot);
         let delay = self.between(100, 1_500);
         self.at(delay, Event::AgentStart(h, boot));
     }
 
     /// Power is gone: what ran runs no more, and a tmpfs is empty.
-    pub(crate) fn power_off(&mut self, h: Host) {
+    pub(crate) fn power_off(&mut self, h: Host, by: Cut) {
+        if !self.hosts[h].up {
+            return;
+        }
         self.agent_dies(h);
         let running: Vec<UnitKey> = self.hosts[h].processes.keys().cloned().collect();
         for unit in running {
@@ -154,45 +198,40 @@ impl World {
         }
         let host = &mut self.hosts[h];
         host.up = false;
+        host.suspended_until = 0;
+        host.unkillable_until = 0;
         host.ended.clear();
         host.pending.clear();
         host.leases = None;
-        host.promises.clear();
+        host.dog.power_off();
+        self.fact(Fact::PoweredOff { host: h, by });
     }
 
-    pub(crate) fn agent_start(&mut self, h: Host, boot: u64) {
-        let now = self.now;
-        let seed = self.rng.next_u64();
+    /// Power is gone for so long.
+    pub(crate) fn power_cycle(&mut self, h: Host, by: Cut, off_ms: u64) {
+        self.power_off(h, by);
+        self.at(off_ms, Event::Boot(h));
+    }
+
+    pub(crate) fn suspend(&mut self, h: Host, span: u64) {
+        let until = self.now + span;
         let host = &mut self.hosts[h];
-        if !host.up || host.boot != boot || host.agent.is_some() {
+        if !host.up || host.suspended_until > self.now {
             return;
         }
-        host.run += 1;
-        host.frozen_until = 0;
-        host.watched.clear();
-        host.wake = None;
-        let facts = Facts {
-            session: host.session(),
-            version: "sim".into(),
-            inventory: Inventory::default(),
-            capacity: Capacity {
-                cpu_milli: 4_000,
-                memory_bytes: 8 << 30,
-            },
-            spool: host.spool.clone(),
-            leases: host.leases.clone(),
-        };
-        let config = works::agent_config(host.name.clone(), &self.knobs);
-        let agent = Agent::new(config, host.memory.clone(), facts, host.now(now), seed);
-        host.agent = Some(agent);
-        let (run, enforcement) = (host.run, host.enforcement);
-        self.fact(Fact::AgentBegan { host: h });
-        self.do_agent_effects(h);
-        let known = Input::Enforcement(enforcement);
-        self.at(5, Event::ToCore(h, run, Box::new(known)));
-        self.at(20, Event::Sample(h, run));
-        let delay = self.between(30, 400);
-        self.at(delay, Event::Connect(h, run));
+        host.suspended_until = until;
+        // A device does not count while its machine is suspended.
+        host.dog.pause_device(span);
+        host.dog.still_until = until;
+        self.fact(Fact::Suspended { host: h });
+        let boot = self.hosts[h].boot;
+        self.at(span, Event::Resume(h, boot));
+    }
+
+    pub(crate) fn resume(&mut self, h: Host, boot: u64) {
+        if self.hosts[h].up && self.hosts[h].boot == boot {
+            self.fact(Fact::Resumed { host: h });
+        }
     }
 
     /// The agent is gone, by a crash or after its farewell; what it looked after runs on.
@@ -200,181 +239,47 @@ impl World {
         if self.hosts[h].agent.take().is_none() {
             return;
         }
-        let orphans: Vec<UnitKey> = self.hosts[h].pending.keys().cloned().collect();
+        let orphans: BTreeSet<UnitKey> = self.hosts[h].pending.keys().cloned().collect();
         for unit in orphans {
-            // A manager such as systemd may carry on with what it was asked.
-            if self.rng.chance(500) {
+            // systemd carries on with what it was asked; a process that waits for its gate ends.
+            if !self.hosts[h].systemd || self.waits_at_gate(h, &unit) {
                 self.hosts[h].pending.remove(&unit);
             }
+        }
+        let units: Vec<UnitKey> = self.hosts[h].processes.keys().cloned().collect();
+        for unit in units {
+            self.leave_gate(h, &unit);
         }
         let host = &mut self.hosts[h];
         host.watched.clear();
         host.crash_in = None;
+        host.freeze_in = None;
+        host.frozen_until = 0;
+        host.promises.clear();
+        host.disk.unsaved = None;
+        host.disk.unspooled.clear();
+        host.disk.retries = false;
+        host.disk.held.clear();
         host.link.agent_up = false;
         let conn = host.link.conn;
+        self.fact(Fact::AgentEnded { host: h });
         let delay = self.between(0, 300);
         self.at(delay, Event::DeadForBroker(h, conn, false));
     }
 
-    pub(crate) fn agent_wake(&mut self, h: Host, run: u64) {
-        let host = &mut self.hosts[h];
-        if host.run != run {
-            return;
-        }
-        host.wake = None;
-        let now = host.now(self.now).boot;
-        let due = host.agent.as_ref().and_then(Agent::poll_timeout);
-        if due.is_some_and(|(at, _)| at <= now) {
-            self.tell_core(h, run, Input::Timer);
-        } else {
-            self.wake_agent_later(h);
-        }
-    }
-
-    fn wake_agent_later(&mut self, h: Host) {
-        let host = &mut self.hosts[h];
-        let Some((boot, _)) = host.agent.as_ref().and_then(Agent::poll_timeout) else {
-            return;
-        };
-        let moment = host.clock.when(boot).max(self.now);
-        if host.wake.is_none_or(|at| moment < at || at < self.now) {
-            host.wake = Some(moment);
-            let run = host.run;
-            self.at_moment(moment, Event::AgentWake(h, run));
-        }
-    }
-
-    /// Hands something to the agent, if it is still that run.
-    pub(crate) fn tell_core(&mut self, h: Host, run: u64, input: Input) {
-        let now = self.now;
-        let host = &mut self.hosts[h];
-        if host.run != run || host.agent.is_none() {
-            return;
-        }
-        if now < host.frozen_until {
-            let until = host.frozen_until;
-            self.at_moment(until, Event::ToCore(h, run, Box::new(input)));
-            return;
-        }
-        self.note_input(h, &input);
-        let host = &mut self.hosts[h];
-        let clocks = host.now(now);
-        if let Some(agent) = &mut host.agent {
-            agent.handle(clocks, input);
-        }
-        self.do_agent_effects(h);
-    }
-
-    fn note_input(&mut self, h: Host, input: &Input) {
-        if let Input::Received {
-            message: ToNode::Command(command),
-            retained: false,
-        } = input
-            && command.node == self.hosts[h].name
-            && command.boot_id == self.hosts[h].session().boot_id
-            && let CommandBody::Assign(assignment) = &command.body
-        {
-            let works = assignment.works.iter();
-            let works = works
-                .map(|a| (a.spec.name.clone(), a.generation, a.desired))
-                .collect();
-            self.fact(Fact::Told {
-                host: h,
-                revision: assignment.revision,
-                works,
-            });
-        }
-        self.note_sign(h, input);
-    }
-
-    pub(crate) fn sample(&mut self, h: Host, run: u64) {
-        if self.hosts[h].run != run || self.hosts[h].agent.is_none() {
-            return;
-        }
-        let now = self.hosts[h].now(self.now);
-        let sample = Sample {
-            at: now.boot,
-            wall: now.wall,
-            ..Sample::default()
-        };
-        self.tell_core(h, run, Input::Sample(Box::new(sample)));
-        self.at(SAMPLE_MS, Event::Sample(h, run));
-    }
-
-    /// Does what the agent wants, in order; it may die before any of it.
-    pub(crate) fn do_agent_effects(&mut self, h: Host) {
-        loop {
-            let host = &mut self.hosts[h];
-            let Some(effect) = host.agent.as_mut().and_then(Agent::poll_effect) else {
-                break;
-            };
-            match &mut host.crash_in {
-                Some(0) => {
-                    self.fact(Fact::Fault(format!(
-                        "agent of host-{h} dies before {effect:.60?}"
-                    )));
-                    self.agent_dies(h);
-                    let boot = self.hosts[h].boot;
-                    let delay = self.between(200, 20_000);
-                    self.at(delay, Event::AgentStart(h, boot));
-                    return;
-                }
-                Some(left) => *left -= 1,
-                None => {}
-            }
-            self.do_agent_effect(h, effect);
-        }
-        self.wake_agent_later(h);
-    }
-
-    fn do_agent_effect(&mut self, h: Host, effect: Effect) {
-        match effect {
-            Effect::Watch(watch) => self.watch(h, watch),
-            Effect::Unwatch { unit } => {
-                self.hosts[h].watched.remove(&unit);
-            }
-            Effect::Act(act) => self.act(h, act),
-            Effect::Publish { message, token } => self.publish(h, message, token),
-            Effect::SpoolAppend(event) => {
-                let host = &mut self.hosts[h];
-                host.spool.events.push(event.clone());
-                let stream = host.spool.stream.clone();
-                self.fact(Fact::Spooled {
-                    host: h,
-                    stream,
-                    event,
-                });
-            }
-            Effect::SpoolReplace { first, last, with } => {
-                let host = &mut self.hosts[h];
-                let events = &mut host.spool.events;
-                events.retain(|e| e.seq < first || e.seq > last);
-                let place = events.partition_point(|e| e.seq < first);
-                events.insert(place, with.clone());
-                let stream = host.spool.stream.clone();
-                self.fact(Fact::Spooled {
-                    host: h,
-                    stream,
-                    event: with,
-                });
-            }
-            Effect::SpoolTrim { through } => {
-                let spool = &mut self.hosts[h].spool;
-                spool.events.retain(|e| e.seq > through);
-                spool.trimmed = spool.trimmed.max(through);
-            }
-            Effect::Remember(memory) => self.hosts[h].memory = *memory,
-            Effect::RememberLeases(leases) => self.hosts[h].leases = Some(leases),
-            Effect::Promise(promises) => self.promise(h, promises),
-            Effect::Log { .. } => {}
-        }
-    }
-
     /// The spool is lost with what was in it; the agent is dead at that moment.
     pub(crate) fn lose_spool(&mut self, h: Host) {
-        let host = &mut self.hosts[h];
-        host.streams += 1;
-        host.spool = fresh_spool(h, host.streams);
+        let disk = &mut self.hosts[h].disk;
+        disk.streams += 1;
+        disk.spool = fresh_spool(h, disk.streams);
         self.fact(Fact::SpoolLost { host: h });
+    }
+
+    /// What the agent remembers is as it was once before; the agent is dead at that moment.
+    pub(crate) fn roll_memory_back(&mut self, h: Host) {
+        if let Some(backup) = self.hosts[h].disk.backup.clone() {
+            self.hosts[h].disk.memory = backup;
+            self.fact(Fact::MemoryRolledBack { host: h });
+        }
     }
 }

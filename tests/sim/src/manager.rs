@@ -1,13 +1,14 @@
-//! The service manager of a host: processes that take time to start and stop, fail, hang, die, and
-//! outlive the agent.
+//! The service manager of a host: processes that take time to start and stop, fail, hang, die, lie,
+//! and outlive the agent. What of it the agent does itself stands still while that is frozen.
 
-use nodemedic_agent_core::effect::Watch;
-use nodemedic_agent_core::{Act, ActionId, DownCause, Input, Seen, UnitKey, Verdict};
+use nodemedic_sim_agent_core::effect::Watch;
+use nodemedic_sim_agent_core::{Act, ActionId, DownCause, Input, Seen, UnitKey, Verdict};
 use nodemedic_protocol::Generation;
 use nodemedic_protocol::Millis;
 use nodemedic_protocol::event::{Outcome, Verb};
 use nodemedic_protocol::work::ProbeSpec;
 
+use crate::clock::True;
 use crate::fact::{Fact, Host, Sign};
 use crate::world::{Event, World};
 
@@ -22,13 +23,17 @@ pub struct Process {
     pub sick: bool,
     /// True when it must be killed to end.
     pub stubborn: bool,
+    /// True while it waits at its gate: nothing of the work itself runs yet.
+    pub gate: bool,
+    /// What looks and probes say of it is wrong until then.
+    pub lies_until: True,
 }
 
 /// An act that is not over.
 #[derive(Clone, Debug)]
 pub struct Pending {
-    act: Act,
-    serial: u64,
+    pub(crate) act: Act,
+    pub(crate) serial: u64,
     began: u64,
 }
 
@@ -40,14 +45,15 @@ pub struct Watched {
 }
 
 impl World {
-    fn serial(&mut self, h: Host) -> u64 {
+    pub(crate) fn serial(&mut self, h: Host) -> u64 {
         self.hosts[h].serial += 1;
         self.hosts[h].serial
     }
 
     fn seen(&self, h: Host, unit: &UnitKey) -> Seen {
         let host = &self.hosts[h];
-        match host.processes.get(unit) {
+        let running = host.processes.get(unit).filter(|process| !process.gate);
+        match running {
             Some(process) => Seen::Running {
                 pid: Some(process.pid),
                 generation: process.generation,
@@ -91,10 +97,19 @@ impl World {
             self.at(delay, Event::Look(h, run, unit.clone(), watch));
             let why = "the manager does not answer".into();
             Seen::Unknown { why }
+        } else if self.lies(h, &unit) {
+            // What a status command says is no proof of a stop, and is never taken for one.
+            let cause = DownCause::Exited(0);
+            Seen::NotRunning { cause }
         } else {
             self.seen(h, &unit)
         };
         self.tell_core(h, run, Input::Observed { unit, seen });
+    }
+
+    fn lies(&self, h: Host, unit: &UnitKey) -> bool {
+        let process = self.hosts[h].processes.get(unit);
+        process.is_some_and(|process| self.now < process.lies_until)
     }
 
     /// Everybody who watches a unit sees how it is now.
@@ -116,7 +131,9 @@ impl World {
             return;
         };
         let interval = probe.interval.0;
-        let runs = host.processes.get(&unit).map(|p| p.sick);
+        let now = self.now;
+        let runs = host.processes.get(&unit).filter(|process| !process.gate);
+        let runs = runs.map(|p| p.sick && now >= p.lies_until);
         let blind = self.knobs.blind;
         let verdict = if self.bad_luck(blind) {
             Some(Verdict::Unknown("no file descriptor left".into()))
@@ -186,6 +203,7 @@ impl World {
         });
         let unit = act.unit.clone();
         if let Some(old) = self.hosts[h].pending.remove(&unit) {
+            self.leave_gate(h, &unit);
             let seen = self.seen(h, &unit);
             let over = ended(&old.act, Outcome::Interrupted, self.now - old.began, seen);
             let run = self.hosts[h].run;
@@ -222,13 +240,13 @@ impl World {
                 if runs.is_some() {
                     self.process_ends(h, &unit, DownCause::Killed(15), "restart");
                 }
-                let takes = self.between(20, 1_200);
                 let fails = self.knobs.start_fails;
                 let cursed = self.now < self.hosts[h].cursed_until;
                 if cursed || self.bad_luck(fails) {
+                    let takes = self.between(20, 1_200);
                     self.at(takes, over(Outcome::Failed("exit status 1".into())));
                 } else {
-                    self.at(takes, Event::Land(h, boot, unit, serial));
+                    self.start(h, &unit, serial);
                 }
             }
         }
@@ -244,22 +262,44 @@ impl World {
         if !host.up || host.boot != boot || host.processes.contains_key(unit) {
             return;
         }
+        if !host.systemd && self.now < host.frozen_until {
+            let until = host.frozen_until;
+            self.at_moment(until, Event::Land(h, boot, unit.clone(), act));
+            return;
+        }
+        self.hosts[h].ended.remove(unit);
+        self.process_begins(h, unit, generation, false);
+        self.at(5, Event::ActOver(h, boot, unit.clone(), act, Outcome::Done));
+        self.show_all(h, unit);
+    }
+
+    /// There is a process of a unit; the work itself runs in it unless it waits at its gate.
+    pub(crate) fn process_begins(
+        &mut self,
+        h: Host,
+        unit: &UnitKey,
+        generation: Option<Generation>,
+        gate: bool,
+    ) {
         let serial = self.serial(h);
         let stubborn = self.bad_luck(100);
         let process = Process {
             generation,
-            pid: u32::try_from(serial).unwrap_or(u32::MAX),
+            // 0 and 1 are no processes that anybody may promise to end.
+            pid: u32::try_from(serial).unwrap_or(u32::MAX).saturating_add(1),
             sick: false,
             stubborn,
+            gate,
+            lies_until: 0,
         };
         self.hosts[h].processes.insert(unit.clone(), process);
-        self.fact(Fact::Began {
-            host: h,
-            unit: unit.clone(),
-            generation,
-        });
-        self.at(5, Event::ActOver(h, boot, unit.clone(), act, Outcome::Done));
-        self.show_all(h, unit);
+        if !gate {
+            self.fact(Fact::Began {
+                host: h,
+                unit: unit.clone(),
+                generation,
+            });
+        }
     }
 
     pub(crate) fn act_over(&mut self, h: Host, boot: u64, unit: &UnitKey, act: u64, o: Outcome) {
@@ -272,13 +312,27 @@ impl World {
             return;
         };
         let stops = matches!(pending.act.verb, Verb::Stop | Verb::Fence);
-        if stops && o == Outcome::Done {
-            self.process_ends(h, unit, DownCause::Killed(15), "stopped");
+        let (frozen, unkillable) = (host.frozen_until, host.unkillable_until);
+        if !host.systemd && self.now < frozen {
+            let event = Event::ActOver(h, boot, unit.clone(), act, o);
+            self.at_moment(frozen, event);
+            return;
+        }
+        let mut o = o;
+        if stops && o == Outcome::Done && host.processes.contains_key(unit) {
+            if self.now < unkillable {
+                o = Outcome::Failed("it does not die".into());
+            } else {
+                self.process_ends(h, unit, DownCause::Killed(15), "stopped");
+            }
         }
         if matches!(o, Outcome::Failed(_)) {
-            self.hosts[h]
-                .ended
-                .insert(unit.clone(), DownCause::Exited(1));
+            self.leave_gate(h, unit);
+            let cause = match self.hosts[h].ended.remove(unit) {
+                Some(turned @ DownCause::TurnedAway(_)) => turned,
+                _ => DownCause::Exited(1),
+            };
+            self.hosts[h].ended.insert(unit.clone(), cause);
         }
         let seen = self.seen(h, unit);
         let over = ended(&pending.act, o, self.now - pending.began, seen);
@@ -307,6 +361,9 @@ impl World {
         let Some(process) = self.hosts[h].processes.remove(unit) else {
             return;
         };
+        if process.gate {
+            return;
+        }
         self.hosts[h].ended.insert(unit.clone(), cause);
         self.fact(Fact::Ended {
             host: h,

@@ -1,18 +1,19 @@
 //! After the faults: everything is repaired, and the world must come to rest within a bound. Every
 //! work has its holders, outboxes are empty, and what alerts say is over or still true.
 
-use nodemedic_agent_core::{Input, UnitKey};
-use nodemedic_coordinator_core::Request;
-use nodemedic_protocol::ServiceName;
+use nodemedic_sim_agent_core::{Input, UnitKey};
+use nodemedic_sim_coordinator_core::Request;
 use nodemedic_protocol::api::AlertState;
 
+use crate::boss::host_of;
 use crate::fact::{Fact, Violation};
+use crate::host::HostState;
 use crate::works;
-use crate::world::{Event, World, own};
+use crate::world::{Event, World};
 
 /// The longest ways to rest: an agent's outbox that backed off to five minutes, and the longest
 /// safe time behind a resume grace; then a drain's worth of moving.
-const REST_WITHIN_MS: u64 = 600_000;
+pub(crate) const REST_WITHIN_MS: u64 = 600_000;
 
 /// It must look restful so many times in a row.
 const LOOKS: u32 = 4;
@@ -25,22 +26,31 @@ impl World {
         self.calm = true;
         self.fact(Fact::Calm);
         self.boss.cut = false;
+        self.boss.mute = false;
         self.boss.away_until = 0;
+        self.boss.disk_full_until = 0;
+        self.devices.heal();
         self.at(0, Event::BrokerUp);
         self.at(100, Event::BossStart);
         for h in 0..self.hosts.len() {
             let host = &mut self.hosts[h];
             host.link.cut_up = false;
             host.link.cut_down = false;
+            host.link.slow_until = 0;
             host.cursed_until = 0;
+            host.unkillable_until = 0;
+            host.disk.full_until = 0;
             host.crash_in = None;
+            host.freeze_in = None;
             for process in host.processes.values_mut() {
                 process.sick = false;
                 process.stubborn = false;
+                process.lies_until = 0;
             }
             let (boot, node) = (host.boot, host.name.clone());
             if host.up {
                 self.at(200, Event::AgentStart(h, boot));
+                self.at(100, Event::DogStart(h, boot));
             } else {
                 self.at(200, Event::Boot(h));
             }
@@ -51,7 +61,7 @@ impl World {
                 self.at(delay, Event::Ask(Box::new(Request::Uncordon { node })));
             }
         }
-        let works = works::specs();
+        let works = self.works.clone();
         self.at(5_000, Event::Ask(Box::new(Request::PutWork { works })));
         self.at(LOOK_MS, Event::Rest);
     }
@@ -92,7 +102,7 @@ impl World {
 
     /// A person lets fenced services back.
     fn unfence(&mut self, h: usize) {
-        let service = own(ServiceName::new("sshd"));
+        let service = works::sshd();
         let host = &self.hosts[h];
         let run = host.run;
         let now = host.now(self.now);
@@ -111,13 +121,11 @@ impl World {
         if self.boss.conn == 0 {
             return Some("the coordinator has no connection".into());
         }
-        for spec in works::specs() {
+        for spec in &self.works {
             let unit = UnitKey::Work(spec.name.clone());
-            let holders = self
-                .hosts
-                .iter()
-                .filter(|h| h.processes.contains_key(&unit));
-            let (runs, wanted) = (holders.count(), works::wanted(&spec));
+            let runs = |h: &&HostState| h.processes.get(&unit).is_some_and(|p| !p.gate);
+            let holders = self.hosts.iter().filter(runs);
+            let (runs, wanted) = (holders.count(), works::wanted(spec));
             if runs != wanted {
                 let view = core.work_view(self.boss.clock.now(self.now), &spec.name);
                 let waiting = view.map(|v| (v.waiting, v.holders));
@@ -128,8 +136,8 @@ impl World {
             }
         }
         for host in &self.hosts {
-            if !host.spool.events.is_empty() {
-                let (name, left) = (&host.name, host.spool.events.len());
+            if !host.disk.spool.events.is_empty() {
+                let (name, left) = (&host.name, host.disk.spool.events.len());
                 return Some(format!("{left} events of {name} are not stored"));
             }
         }
@@ -142,10 +150,8 @@ impl World {
         let alerts = core.alerts_view();
         let firing = alerts.iter().filter(|a| a.state == AlertState::Firing);
         for alert in firing {
-            let host = self
-                .hosts
-                .iter()
-                .find(|h| Some(&h.name) == alert.node.as_ref());
+            let host = alert.node.as_ref().and_then(host_of);
+            let host = host.and_then(|h| self.hosts.get(h));
             let agent = host.and_then(|h| h.agent.as_ref().map(|a| (h, a)));
             let still_true = agent.is_some_and(|(host, agent)| {
                 let status = agent.status(host.now(self.now));

@@ -1,19 +1,19 @@
-//! Many worlds: every property holds in each, the worlds are rough enough to mean something, and
-//! the checkers catch what is broken on purpose.
+//! Many worlds: every property holds in each, and the worlds are rough enough to mean something.
 #![cfg(test)]
 
 use std::collections::BTreeMap;
 
-use nodemedic_agent_core::UnitKey;
-use nodemedic_coordinator_core::Write;
-use nodemedic_coordinator_core::settings::Mutation;
-use nodemedic_protocol::api::{Decision, JournalWhat, Proof};
+use nodemedic_protocol::api::{BrakeChange, Decision, FenceStep, JournalWhat, Proof};
 use nodemedic_protocol::event::{EventKind, Verb};
-use nodemedic_sim::fact::Fact;
-use nodemedic_sim::{Knobs, Outcome, Plot, run, works};
+use nodemedic_sim::broker::Recalls;
+use nodemedic_sim::fact::{Cut, Fact};
+use nodemedic_sim::faults::Fault;
+use nodemedic_sim::{Knobs, Outcome, Plot, many, run, works};
+use nodemedic_sim_agent_core::UnitKey;
+use nodemedic_sim_coordinator_core::Write;
 
-/// How many worlds every test run looks at.
-const SEEDS: u64 = 100;
+/// How many worlds of 5 to 50 hosts every test run looks at.
+const SEEDS: u64 = 1_000;
 
 fn good(outcome: &Outcome) {
     if let Some(violation) = outcome.violations.first() {
@@ -25,70 +25,123 @@ fn good(outcome: &Outcome) {
     }
 }
 
+type Counts = BTreeMap<&'static str, u64>;
+
 /// What happened, by kind.
-fn count(outcome: &Outcome, counts: &mut BTreeMap<&'static str, u64>) {
+fn count(outcome: &Outcome) -> Counts {
+    let mut counts = Counts::new();
     for (_, fact) in &outcome.kept {
-        let kind = match fact {
-            Fact::Committed(write) => match &**write {
-                Write::Journal(entry) => match &entry.what {
-                    JournalWhat::Coordinator(Decision::Ended { proof, .. }) => match proof {
-                        Proof::StopConfirmed => "stop confirmed",
-                        Proof::Rebooted => "rebooted",
-                        Proof::LeaseEnded => "lease ended",
-                        Proof::NotNeeded => "no proof needed",
-                        Proof::PersonsWord { .. } => "person's word",
-                    },
-                    JournalWhat::Node(event) => match event.kind {
-                        EventKind::Dropped { .. } => "events dropped",
-                        EventKind::LeaseLost { .. } => "lease lost",
-                        _ => continue,
-                    },
-                    JournalWhat::Coordinator(_) => continue,
-                },
-                _ => continue,
-            },
-            Fact::Acted { verb, .. } => match verb {
-                Verb::Restart => "restarts",
-                Verb::Fence => "fences",
-                _ => continue,
-            },
-            Fact::Ended {
-                how: "watchdog", ..
-            } => "watchdog kills",
-            Fact::Fault(text) if text.starts_with("the watchdog resets") => "watchdog resets",
-            Fact::Fault(text) if text.starts_with("the coordinator dies before") => {
-                "coordinator crashes between effects"
-            }
-            Fact::Fault(text) if text.contains(" dies before ") => "agent crashes between effects",
-            _ => continue,
-        };
-        *counts.entry(kind).or_default() += 1;
+        if let Some(kind) = kind(fact) {
+            *counts.entry(kind).or_default() += 1;
+        }
     }
+    counts
+}
+
+fn kind(fact: &Fact) -> Option<&'static str> {
+    Some(match fact {
+        Fact::Committed(write) => match &**write {
+            Write::Journal(entry) => return noted(&entry.what),
+            _ => return None,
+        },
+        Fact::Acted { verb, .. } => match verb {
+            Verb::Restart => "restarts",
+            Verb::Fence => "units fenced",
+            _ => return None,
+        },
+        Fact::Ended {
+            how: "watchdog", ..
+        } => "watchdog kills",
+        Fact::Resets { .. } => "watchdog resets",
+        Fact::PoweredOff { by: Cut::Fence, .. } => "hosts fenced",
+        Fact::Resumed { .. } => "suspends",
+        Fact::MemoryRolledBack { .. } => "memories rolled back",
+        Fact::Answered {
+            obeyed: false,
+            void: Some(_),
+            ..
+        } => "void commands refused",
+        Fact::Fault(text) if text == "the coordinator dies between two effects" => {
+            "coordinator crashes between effects"
+        }
+        Fact::Fault(text) if text.contains("disk is full: it ends") => "commits that fail",
+        Fact::Fault(text) if text.starts_with("the coordinator freezes") => "coordinator pauses",
+        Fact::Fault(text) if text.contains(" dies between two") => "agent crashes between effects",
+        Fact::Fault(text) if text.contains(" freezes for ") => "agent pauses",
+        Fact::Fault(text) if text.contains("kills the agent") => "agents killed by a watchdog",
+        _ => return None,
+    })
+}
+
+fn noted(what: &JournalWhat) -> Option<&'static str> {
+    Some(match what {
+        JournalWhat::Node(event) => match event.kind {
+            EventKind::Dropped { .. } => "events dropped",
+            EventKind::LeaseLost { .. } => "lease lost",
+            _ => return None,
+        },
+        JournalWhat::Coordinator(Decision::Ended { proof, .. }) => match proof {
+            Proof::StopConfirmed => "stop confirmed",
+            Proof::Rebooted => "rebooted",
+            Proof::LeaseEnded => "lease ended",
+            Proof::Fenced { .. } => "fence confirmed",
+            Proof::NotNeeded => "no proof needed",
+            Proof::PersonsWord { .. } => "person's word",
+        },
+        JournalWhat::Coordinator(Decision::Brake(BrakeChange::Engaged { .. })) => "brake engaged",
+        JournalWhat::Coordinator(Decision::Brake(BrakeChange::Lifted)) => "brake lifted",
+        JournalWhat::Coordinator(Decision::Fence(FenceStep::Failed { .. })) => "fences failed",
+        JournalWhat::Coordinator(Decision::Scheduling { to, .. }) => match to.as_str() {
+            "waits to be drained" => "drains that wait for room",
+            "drained" => "drains done",
+            _ => return None,
+        },
+        JournalWhat::Coordinator(_) => return None,
+    })
 }
 
 #[test]
-fn a_hundred_worlds_keep_every_property_and_come_to_rest() {
-    let mut counts = BTreeMap::new();
-    for seed in 1..=SEEDS {
-        let outcome = run(Knobs::draw(seed), true);
+fn a_thousand_worlds_keep_every_property_and_come_to_rest() {
+    let look = |outcome: Outcome| {
         good(&outcome);
-        count(&outcome, &mut counts);
+        (count(&outcome), false)
+    };
+    let mut counts = Counts::new();
+    for world in many(1..=SEEDS, true, Knobs::draw, look) {
+        for (kind, times) in world {
+            *counts.entry(kind).or_default() += times;
+        }
     }
     println!("{counts:#?}");
-    // A hundred worlds in which nothing happens would prove nothing.
+    // A thousand worlds in which nothing happens would prove nothing.
     for (kind, least) in [
-        ("stop confirmed", 100),
-        ("rebooted", 50),
-        ("lease ended", 20),
-        ("no proof needed", 20),
-        ("lease lost", 20),
-        ("restarts", 100),
-        ("fences", 10),
-        ("watchdog kills", 5),
-        ("watchdog resets", 2),
-        ("events dropped", 2),
-        ("coordinator crashes between effects", 20),
-        ("agent crashes between effects", 10),
+        ("stop confirmed", 2_000),
+        ("rebooted", 500),
+        ("lease ended", 100),
+        ("no proof needed", 500),
+        ("person's word", 5),
+        ("fence confirmed", 20),
+        ("fences failed", 20),
+        ("hosts fenced", 50),
+        ("lease lost", 500),
+        ("restarts", 2_000),
+        ("units fenced", 50),
+        ("watchdog kills", 50),
+        ("watchdog resets", 50),
+        ("agents killed by a watchdog", 20),
+        ("agent pauses", 200),
+        ("suspends", 100),
+        ("memories rolled back", 100),
+        ("void commands refused", 200),
+        ("events dropped", 10),
+        ("brake engaged", 100),
+        ("brake lifted", 100),
+        ("drains that wait for room", 20),
+        ("drains done", 100),
+        ("coordinator crashes between effects", 200),
+        ("coordinator pauses", 50),
+        ("commits that fail", 20),
+        ("agent crashes between effects", 100),
     ] {
         let seen = counts.get(kind).copied().unwrap_or_default();
         assert!(
@@ -98,8 +151,86 @@ fn a_hundred_worlds_keep_every_property_and_come_to_rest() {
     }
 }
 
-/// Seeds that once broke a property, and what was wrong.
-const ONCE_BROKEN: [(u64, &str); 2] = [
+#[test]
+fn the_same_seed_is_the_same_world() {
+    let hash = |seed| run(Knobs::draw(seed), false).hash;
+    for seed in [7, 8, 9] {
+        assert_eq!(hash(seed), hash(seed));
+    }
+    assert_ne!(hash(7), hash(8));
+}
+
+/// Ten minutes without broker, or without coordinator, in a fleet of a thousand hosts.
+fn loses_only_what_chose_to_stop(gone: Fault) {
+    const FROM: u64 = 90_000;
+    const UNTIL: u64 = FROM + 600_000;
+    let mut knobs = Knobs::calm(1, 1_000);
+    knobs.plot = Plot::Script(vec![(FROM, gone)]);
+    knobs.fault_ms = UNTIL + 1_000;
+    let outcome = run(knobs, true);
+    good(&outcome);
+    let mut stopped = 0;
+    for (at, fact) in &outcome.kept {
+        if *at < FROM {
+            continue;
+        }
+        match fact {
+            Fact::Ended {
+                unit: UnitKey::Work(work),
+                how,
+                ..
+            } if works::stops_on_lease_loss(work) => {
+                assert_eq!(*how, "stopped", "{work} at {at}");
+                stopped += 1;
+            }
+            Fact::Ended { unit, how, .. } => panic!("{unit} at {at}: {how}"),
+            Fact::Acted {
+                verb: Verb::Restart | Verb::Fence,
+                unit,
+                ..
+            } => panic!("{unit} at {at}: {fact:?}"),
+            Fact::PoweredOff { .. } => panic!("at {at}: {fact:?}"),
+            Fact::Committed(write) => {
+                if let Write::Node(record) = &**write {
+                    assert!(record.drain.is_none(), "at {at}: {record:?}");
+                    assert!(record.fence.is_none(), "at {at}: {record:?}");
+                }
+            }
+            _ => {}
+        }
+    }
+    let chose = works::specs(1_000);
+    let chose = chose.iter().filter(|spec| works::stops_on_lease_loss(&spec.name));
+    assert_eq!(stopped, chose.count(), "each of them once");
+}
+
+#[test]
+fn a_thousand_hosts_lose_the_broker_and_only_what_chose_to_stop_stops() {
+    loses_only_what_chose_to_stop(Fault::Broker {
+        off: 600_000,
+        recalls: Recalls::Nothing,
+    });
+}
+
+#[test]
+fn a_thousand_hosts_lose_the_coordinator_and_only_what_chose_to_stop_stops() {
+    loses_only_what_chose_to_stop(Fault::Boss {
+        back: 600_000,
+        reboots: false,
+    });
+}
+
+/// Seeds that once broke a property, and what was wrong. A change of the simulation makes another
+/// world of a seed, so each has a story of its own in the crate where it was repaired.
+const ONCE_BROKEN: [(u64, &str); 4] = [
+    (
+        145,
+        "events left before they were on disk; after a crash their numbers were used again",
+    ),
+    (
+        235,
+        "a lost lease file on a host without a watchdog kept exclusive work out for ever",
+    ),
     (
         267,
         "an alert that was told, flipped twice while a try was under way, kept a timer in the past",
@@ -116,84 +247,4 @@ fn what_was_once_broken_stays_whole() {
         println!("{seed}: {why}");
         good(&run(Knobs::draw(seed), false));
     }
-}
-
-#[test]
-fn the_same_seed_is_the_same_world() {
-    let hash = |seed| run(Knobs::draw(seed), false).hash;
-    for seed in [7, 8, 9] {
-        assert_eq!(hash(seed), hash(seed));
-    }
-    assert_ne!(hash(7), hash(8));
-}
-
-#[test]
-fn losing_coordinator_and_broker_for_an_hour_stops_only_what_chose_to_stop() {
-    for seed in 1..=5 {
-        let mut knobs = Knobs::draw(seed);
-        knobs.plot = Plot::Silence;
-        knobs.fault_ms = 3_660_000;
-        knobs.start_fails = 0;
-        knobs.action_hangs = 0;
-        let calm = knobs.fault_ms;
-        let outcome = run(knobs, true);
-        good(&outcome);
-        let mut stopped = 0;
-        for (at, fact) in &outcome.kept {
-            if !(60_000..calm).contains(at) {
-                continue;
-            }
-            if let Fact::Ended {
-                unit: UnitKey::Work(work),
-                how,
-                ..
-            } = fact
-            {
-                assert_eq!(work.as_str(), works::STOP, "seed {seed}: {how}");
-                stopped += 1;
-            }
-        }
-        assert_eq!(
-            stopped, 1,
-            "seed {seed}: its owner chose that it stops, once"
-        );
-    }
-}
-
-/// Within how many seeds a deliberate fault is caught, and by which property.
-fn caught(most: u64, break_it: impl Fn(&mut Knobs)) -> &'static str {
-    for seed in 1..=most {
-        let mut knobs = Knobs::draw(seed);
-        break_it(&mut knobs);
-        if let Some(violation) = run(knobs, false).violations.first() {
-            return violation.property;
-        }
-    }
-    panic!("{most} worlds did not notice");
-}
-
-#[test]
-fn a_safe_time_that_is_too_short_is_caught() {
-    caught(SEEDS, |k| k.mutation = Some(Mutation::ShortSafeTime));
-}
-
-#[test]
-fn a_start_before_the_stop_is_caught() {
-    caught(SEEDS, |k| k.mutation = Some(Mutation::StartBeforeStop));
-}
-
-#[test]
-fn a_start_without_resume_grace_is_caught() {
-    caught(SEEDS, |k| k.mutation = Some(Mutation::SkipResumeGrace));
-}
-
-#[test]
-fn generations_that_are_not_stored_are_caught() {
-    let property = caught(SEEDS, |k| k.mutation = Some(Mutation::ForgetGenerations));
-    assert!(property.contains("generations"), "{property}");
-}
-
-#[test]
-fn watchdogs_that_promise_and_do_nothing_are_caught() {
-    caught(SEEDS, |k| k.watchdogs_sleep = true);
 }

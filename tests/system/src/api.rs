@@ -5,9 +5,12 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use nodemedic_protocol::api::{EventsPage, JournalEntry};
 use nodemedic_protocol::local::{LocalRequest, LocalResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::netns;
 
 /// No answer of the API takes a tenth of this on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -17,6 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Api {
     base: String,
     agent: ureq::Agent,
+    namespace: Option<String>,
 }
 
 impl Api {
@@ -31,6 +35,23 @@ impl Api {
         Api {
             base: format!("http://127.0.0.1:{port}"),
             agent,
+            namespace: None,
+        }
+    }
+
+    /// At this port of the loopback of a network namespace.
+    #[must_use]
+    pub fn in_namespace(namespace: String, port: u16) -> Api {
+        Api {
+            namespace: Some(namespace),
+            ..Api::new(port)
+        }
+    }
+
+    fn there<T: Send>(&self, call: impl FnOnce() -> T + Send) -> T {
+        match &self.namespace {
+            Some(namespace) => netns::within(namespace, call),
+            None => call(),
         }
     }
 
@@ -38,27 +59,27 @@ impl Api {
     ///
     /// # Errors
     /// No connection, a status other than 200, or another shape.
-    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
-        let response = self.agent.get(format!("{}{path}", self.base)).call();
-        read(path, response)
+    pub fn get<T: DeserializeOwned + Send>(&self, path: &str) -> Result<T, String> {
+        let url = format!("{}{path}", self.base);
+        self.there(|| read(path, self.agent.get(url).call()))
     }
 
     /// POST or PUT of a JSON body.
     ///
     /// # Errors
     /// As [`Api::get`].
-    pub fn send<T: DeserializeOwned>(
+    pub fn send<T: DeserializeOwned + Send>(
         &self,
         method: &str,
         path: &str,
-        body: &impl Serialize,
+        body: &(impl Serialize + Sync),
     ) -> Result<T, String> {
         let url = format!("{}{path}", self.base);
         let request = match method {
             "PUT" => self.agent.put(url),
             _ => self.agent.post(url),
         };
-        read(path, request.send_json(body))
+        self.there(|| read(path, request.send_json(body)))
     }
 }
 
@@ -76,6 +97,23 @@ fn read<T: DeserializeOwned>(
         return Err(format!("{path}: {status}: {text}"));
     }
     serde_json::from_str(&text).map_err(|e| format!("{path}: {e}: {text}"))
+}
+
+/// The coordinator's whole journal, oldest first.
+///
+/// # Errors
+/// When the API does not answer.
+pub fn whole_journal(api: &Api) -> Result<Vec<JournalEntry>, String> {
+    let mut all = Vec::new();
+    let mut after = 0;
+    loop {
+        let page: EventsPage = api.get(&format!("/api/v1/events?after={after}&limit=500"))?;
+        if page.entries.is_empty() {
+            return Ok(all);
+        }
+        after = page.last;
+        all.extend(page.entries);
+    }
 }
 
 /// GET of any URL: status and body.

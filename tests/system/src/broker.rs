@@ -1,9 +1,11 @@
-//! Debian's Mosquitto on a loopback port, with or without a memory.
+//! Debian's Mosquitto on a loopback port or in a network namespace, with or without a memory.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::netns;
 use crate::process::Process;
 use crate::wait::wait_for;
 
@@ -12,6 +14,8 @@ pub struct Mosquitto {
     process: Option<Process>,
     /// Where it listens.
     pub port: u16,
+    address: Ipv4Addr,
+    namespace: Option<String>,
     dir: PathBuf,
 }
 
@@ -22,10 +26,24 @@ impl Mosquitto {
     /// When mosquitto is not installed or does not start.
     #[must_use]
     pub fn start(dir: &Path, port: u16, extra: &str) -> Mosquitto {
+        Mosquitto::start_at(dir, (Ipv4Addr::LOCALHOST, port), None, extra)
+    }
+
+    /// Starts one at an address of a network namespace.
+    ///
+    /// # Panics
+    /// As [`Mosquitto::start`].
+    #[must_use]
+    pub fn start_at(
+        dir: &Path,
+        (address, port): (Ipv4Addr, u16),
+        namespace: Option<String>,
+        extra: &str,
+    ) -> Mosquitto {
         let dir = dir.join("mosquitto");
         std::fs::create_dir_all(&dir).expect("broker folder");
         let config = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\nuser root\nset_tcp_nodelay true\n\
+            "listener {port} {address}\nallow_anonymous true\nuser root\nset_tcp_nodelay true\n\
              persistence true\npersistence_location {}/\nautosave_interval 1\n\
              max_queued_messages 10000\n{extra}\n",
             dir.display()
@@ -34,6 +52,8 @@ impl Mosquitto {
         let mut broker = Mosquitto {
             process: None,
             port,
+            address,
+            namespace,
             dir,
         };
         broker.restart();
@@ -47,15 +67,25 @@ impl Mosquitto {
     pub fn restart(&mut self) {
         let program = ["/usr/sbin/mosquitto", "/usr/bin/mosquitto"]
             .into_iter()
-            .find(|path| Path::new(path).exists())
+            .map(Path::new)
+            .find(|path| path.exists())
             .expect("mosquitto is not installed: `cargo xtask test` installs it");
-        let mut command = Command::new(program);
+        let mut command = match &self.namespace {
+            Some(namespace) => netns::command(namespace, program),
+            None => Command::new(program),
+        };
         command.arg("-c").arg(self.dir.join("mosquitto.conf"));
         self.process = Some(Process::start("mosquitto", command, &self.dir.join("log")));
-        let port = self.port;
-        wait_for("mosquitto listens", Duration::from_secs(10), || {
-            std::net::TcpStream::connect(("127.0.0.1", port)).map_err(|e| e.to_string())
-        });
+        let at = SocketAddr::from((self.address, self.port));
+        let connect = || std::net::TcpStream::connect(at).map_err(|e| e.to_string());
+        wait_for(
+            "mosquitto listens",
+            Duration::from_secs(10),
+            || match &self.namespace {
+                Some(namespace) => netns::within(namespace, connect),
+                None => connect(),
+            },
+        );
     }
 
     /// kill -9.

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use nodemedic_protocol::api::{EventsPage, JournalEntry, Liveness, NodeView, WorkView};
+use nodemedic_protocol::api::{JournalEntry, Liveness, NodeView, WorkView};
 use nodemedic_protocol::local::{LocalRequest, LocalResponse};
 
-use crate::api::{Api, ask_agent, http_get};
+use crate::api::{Api, ask_agent, http_get, whole_journal};
 use crate::binary;
 use crate::certs::Authority;
 use crate::config::{agent_broker, coordinator_broker};
-use crate::process::{Process, kill_all_under};
+use crate::process::{Process, kill_all_under, print_tails};
 use crate::wait::wait_for;
 
 /// Long enough for a cold start of everything on a busy machine with two processors.
@@ -105,8 +105,8 @@ impl Fleet {
         let coordinator = format!(
             "site = \"test\"\n[api]\nlisten = \"127.0.0.1:{api_port}\"\n[broker]\n{broker_toml}\n\
              [state]\ndirectory = \"{}\"\n[lease]\nterm = \"3s\"\n\
-             [liveness]\nsuspect_after = \"1500ms\"\nlost_after = \"2500ms\"\n\
-             returning_for = \"1s\"\n{}",
+             [liveness]\nheartbeat = \"500ms\"\nreconnect_within = \"1s\"\nsuspect_after = \"1500ms\"\n\
+             lost_after = \"2500ms\"\nreturning_for = \"1s\"\n{}",
             dir.path().join("coordinator").display(),
             plan.coordinator_toml
         );
@@ -289,18 +289,7 @@ impl Fleet {
     /// # Errors
     /// When the API does not answer.
     pub fn journal(&self) -> Result<Vec<JournalEntry>, String> {
-        let mut all = Vec::new();
-        let mut after = 0;
-        loop {
-            let page: EventsPage = self
-                .api
-                .get(&format!("/api/v1/events?after={after}&limit=500"))?;
-            if page.entries.is_empty() {
-                return Ok(all);
-            }
-            after = page.last;
-            all.extend(page.entries);
-        }
+        whole_journal(&self.api)
     }
 
     /// How many events an agent still holds for the coordinator.
@@ -384,14 +373,6 @@ impl Fleet {
             logs.push(self.node_dir(node).join("agent.log"));
             logs.push(self.node_dir(node).join("watchdog.log"));
         }
-        for log in logs {
-            let text = std::fs::read_to_string(&log).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().collect();
-            let tail = lines.len().saturating_sub(40);
-            eprintln!("--- {} (last 40 of {} lines)", log.display(), lines.len());
-            for line in &lines[tail..] {
-                eprintln!("{line}");
-            }
-        }
+        print_tails(&logs);
     }
 }

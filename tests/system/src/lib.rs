@@ -5,14 +5,25 @@
 //! from outside.
 
 pub mod api;
+pub mod book;
 pub mod broker;
 pub mod certs;
 pub mod config;
+pub mod fake_watchdog;
 pub mod fleet;
+pub mod machine;
 pub mod mqtt;
+pub mod netns;
 pub mod nspawn;
+pub mod picture;
+pub mod played;
 pub mod process;
+pub mod realm;
 pub mod record;
+pub mod scenario;
+pub mod terms;
+pub mod tool;
+pub mod vm;
 pub mod wait;
 
 use std::path::PathBuf;
@@ -44,4 +55,14 @@ pub fn binary(name: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// The seed of a random run: that of the environment, or this one. Printed, so that whoever sees a
+/// failure can have the same run again.
+#[must_use]
+pub fn seed(default: u64) -> u64 {
+    let chosen = std::env::var("NODEMEDIC_SEED").ok();
+    let seed = chosen.and_then(|s| s.parse().ok()).unwrap_or(default);
+    println!("seed {seed} (NODEMEDIC_SEED chooses another)");
+    seed
 }

@@ -5,15 +5,14 @@
 //! memory over it. A host never gets CAP_SYS_TIME: there is no namespace for the wall clock.
 
 use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::tool::{Ran, bounded, tool};
 use crate::wait::wait_for;
 
 /// What the base holds; its name follows from this list, so a change makes a new one.
@@ -40,15 +39,6 @@ const BOOT_LIMIT: Duration = Duration::from_secs(60);
 const RUN_LIMIT: Duration = Duration::from_secs(60);
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
-
-/// What a command did.
-#[derive(Debug)]
-pub struct Ran {
-    /// Its end.
-    pub status: ExitStatus,
-    /// Both outputs, one after the other.
-    pub output: String,
-}
 
 /// A booted host. Dropping it pulls the plug and removes every trace.
 pub struct Host {
@@ -321,55 +311,4 @@ fn base() -> PathBuf {
     }
     fs::rename(&new, &base).expect("keep the base root");
     base
-}
-
-fn tool(program: &str, words: &[&str]) {
-    let mut command = Command::new(program);
-    command.args(words);
-    let ran = bounded(command, RUN_LIMIT);
-    assert!(
-        ran.status.success(),
-        "{program} {words:?}: {}\n{}",
-        ran.status,
-        ran.output
-    );
-}
-
-fn collect(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
-            let _ = pipe.read_to_end(&mut bytes);
-        }
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
-}
-
-fn bounded(mut command: Command, bound: Duration) -> Ran {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|e| panic!("start {command:?}: {e}; is its package installed?"));
-    let outputs = (collect(child.stdout.take()), collect(child.stderr.take()));
-    let began = std::time::Instant::now();
-    let status = loop {
-        match child.try_wait().expect("wait for a command") {
-            Some(status) => break status,
-            None if began.elapsed() < bound => {
-                std::thread::park_timeout(Duration::from_millis(5));
-            }
-            None => {
-                let _ = child.kill();
-                let _ = child.wait();
-                panic!("{command:?} did not end within {bound:?}");
-            }
-        }
-    };
-    let read = |thread: JoinHandle<String>| thread.join().unwrap_or_default();
-    Ran {
-        status,
-        output: read(outputs.0) + &read(outputs.1),
-    }
 }

@@ -133,6 +133,19 @@ pub fn kill_all_under(dir: &Path) {
     }
 }
 
+/// The end of each log, for the reader of a failed test.
+pub fn print_tails(logs: &[PathBuf]) {
+    for log in logs {
+        let text = fs::read_to_string(log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let tail = lines.len().saturating_sub(40);
+        eprintln!("--- {} (last 40 of {} lines)", log.display(), lines.len());
+        for line in &lines[tail..] {
+            eprintln!("{line}");
+        }
+    }
+}
+
 /// Processes, other than this one, whose command line holds a text.
 #[must_use]
 pub fn processes_naming(marker: &str) -> Vec<i32> {

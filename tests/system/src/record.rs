@@ -13,14 +13,14 @@ use crate::wait::wait_for;
 
 /// One run of a sample service, as it wrote it down itself.
 #[derive(Clone, Debug, Deserialize)]
-struct Run {
-    node: String,
-    generation: u64,
-    /// CLOCK_BOOTTIME in milliseconds; all nodes of a test share one kernel, so they compare.
-    started: u64,
-    last: u64,
+pub(crate) struct Run {
+    pub(crate) node: String,
+    pub(crate) generation: u64,
+    /// CLOCK_BOOTTIME, in the record's unit; all nodes of a test share one kernel, so they compare.
+    pub(crate) started: u64,
+    pub(crate) last: u64,
     /// It saw another holder alive.
-    met: bool,
+    pub(crate) met: bool,
 }
 
 fn runs(fleet: &Fleet, work: &str) -> Vec<Run> {
@@ -32,7 +32,7 @@ fn runs(fleet: &Fleet, work: &str) -> Vec<Run> {
 }
 
 /// What is wrong with a history of one exclusive work; empty when nothing is.
-fn flaws(mut runs: Vec<Run>) -> Vec<String> {
+pub(crate) fn flaws(mut runs: Vec<Run>) -> Vec<String> {
     runs.sort_by_key(|run| run.started);
     let mut flaws = Vec::new();
     for run in &runs {

@@ -74,12 +74,7 @@ fn strike(fleet: &mut Fleet, part: u64, rng: &mut Rng) {
 
 #[test]
 fn kill_nine_in_any_order_loses_no_event_and_doubles_no_exclusive_work() {
-    let seed = std::env::var("NODEMEDIC_SEED")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(20);
-    println!("seed {seed} (NODEMEDIC_SEED chooses another)");
-    let mut rng = Rng::new(seed);
+    let mut rng = Rng::new(nodemedic_system_tests::seed(20));
     let mut fleet = start();
     for _ in 0..12 {
         let part = rng.below(5);

@@ -108,6 +108,7 @@ fn a_drained_node_is_empty(fleet: &Fleet) {
     let drain = DrainRequest {
         reason: "a test".into(),
         deadline: Some(Millis::from_secs(60)),
+        override_budget: false,
     };
     let _: Accepted = fleet
         .api

@@ -11,6 +11,7 @@ mod function_length;
 mod line_width;
 mod links;
 mod purity;
+mod watchdog_size;
 
 use crate::Violation;
 use crate::tree::Tree;
@@ -68,5 +69,9 @@ pub const ALL: &[Rule] = &[
     Rule {
         name: "lints are expected with a reason",
         check: allows::check,
+    },
+    Rule {
+        name: "the watchdog is small",
+        check: watchdog_size::check,
     },
 ];

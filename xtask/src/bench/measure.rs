@@ -38,6 +38,16 @@ pub fn read(pid: u32) -> Result<Reading> {
     })
 }
 
+/// Memory that programs could still get, as the kernel estimates it.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub fn available_kib() -> Result<u64> {
+    let path = "/proc/meminfo";
+    let text = fs::read_to_string(path).with_context(|| format!("reading {path}"))?;
+    field(&text, "MemAvailable:").with_context(|| format!("{path} has no MemAvailable"))
+}
+
 fn field(text: &str, name: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()?.parse().ok()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 
-use nodemedic_agent_core::UnitKey;
+use nodemedic_sim_agent_core::UnitKey;
 use nodemedic_protocol::event::Verb;
 
 use super::Checker;
@@ -20,21 +20,21 @@ pub struct Limits {
 }
 
 /// See the file.
-pub struct Budget {
+pub struct RestartBudget {
     limits: Limits,
     restarts: BTreeMap<(Host, UnitKey), VecDeque<True>>,
 }
 
-impl Budget {
-    pub(super) const fn new(limits: Limits) -> Budget {
-        Budget {
+impl RestartBudget {
+    pub(super) const fn new(limits: Limits) -> RestartBudget {
+        RestartBudget {
             limits,
             restarts: BTreeMap::new(),
         }
     }
 }
 
-impl Checker for Budget {
+impl Checker for RestartBudget {
     fn property(&self) -> &'static str {
         "a restart budget is never exceeded"
     }
@@ -57,6 +57,11 @@ impl Checker for Budget {
                 let many = used.len();
                 (many > self.limits.max)
                     .then(|| format!("{unit} on host-{host} was restarted {many} times"))
+            }
+            // What was remembered since is lost with the disk: docs/safety.md says so.
+            Fact::MemoryRolledBack { host } => {
+                self.restarts.retain(|(of, _), _| of != host);
+                None
             }
             // A person who lets a unit back gives it a fresh budget.
             Fact::Acted {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nodemedic_coordinator_core::Write;
+use nodemedic_sim_coordinator_core::Write;
 use nodemedic_protocol::api::JournalWhat;
 use nodemedic_protocol::event::{Event, EventKind};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nodemedic_agent_core::UnitKey;
+use nodemedic_sim_agent_core::UnitKey;
 use nodemedic_protocol::event::Verb;
 
 use super::Checker;

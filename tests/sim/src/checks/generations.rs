@@ -2,31 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nodemedic_agent_core::UnitKey;
-use nodemedic_coordinator_core::Write;
+use nodemedic_sim_agent_core::UnitKey;
+use nodemedic_sim_coordinator_core::Write;
 use nodemedic_protocol::api::{Decision, JournalWhat, Proof};
 use nodemedic_protocol::{Generation, NodeId, WorkName};
 
 use super::Checker;
+use super::holders::Awake;
 use crate::clock::True;
 use crate::fact::{Fact, Host};
+use crate::works;
 
 /// Grants rise strictly, and so do the generations under which exclusive work begins.
+#[derive(Default)]
 pub struct Rising {
-    exclusive: Vec<WorkName>,
     granted: BTreeMap<WorkName, Generation>,
     begun: BTreeMap<WorkName, (Generation, Host)>,
 }
 
 impl Rising {
-    pub(super) const fn new(exclusive: Vec<WorkName>) -> Rising {
-        Rising {
-            exclusive,
-            granted: BTreeMap::new(),
-            begun: BTreeMap::new(),
-        }
-    }
-
     fn granted(&mut self, work: &WorkName, generation: Generation) -> Option<String> {
         let before = self.granted.insert(work.clone(), generation)?;
         (generation <= before).then(|| format!("{work} granted as {generation} after {before}"))
@@ -77,37 +71,45 @@ impl Checker for Rising {
                 host,
                 unit: UnitKey::Work(work),
                 generation: Some(generation),
-            } if self.exclusive.contains(work) => self.begun(work, *generation, *host),
+            } if works::is_exclusive(work) => self.begun(work, *generation, *host),
             _ => None,
         }
     }
 }
 
 /// What the coordinator calls ended does not run, and never runs again.
+#[derive(Default)]
 pub struct EndedIsEnded {
-    exclusive: Vec<WorkName>,
     running: BTreeSet<(WorkName, Generation, Host)>,
     ended: BTreeSet<(WorkName, Generation)>,
+    awake: Awake,
+    /// What was called ended while its host slept, and must end when that wakes.
+    asleep: BTreeMap<(WorkName, Generation, Host), Option<True>>,
 }
 
 impl EndedIsEnded {
-    pub(super) const fn new(exclusive: Vec<WorkName>) -> EndedIsEnded {
-        EndedIsEnded {
-            exclusive,
-            running: BTreeSet::new(),
-            ended: BTreeSet::new(),
-        }
-    }
-
-    fn ended(&mut self, work: &WorkName, generation: Generation) -> Option<String> {
+    fn ended(&mut self, at: True, work: &WorkName, generation: Generation) -> Option<String> {
         self.ended.insert((work.clone(), generation));
-        let alive = self
-            .running
-            .iter()
-            .find(|(w, g, _)| w == work && *g == generation)?;
+        let mut running = self.running.iter();
+        let alive = running.find(|(w, g, _)| w == work && *g == generation)?;
+        if !self.awake.counts(at, alive.2) {
+            let due = self.awake.due(alive.2);
+            self.asleep.insert(alive.clone(), due);
+            return None;
+        }
         Some(format!(
             "{work} {generation} is called ended and runs on host-{}",
             alive.2
+        ))
+    }
+
+    fn overslept(&mut self, at: True) -> Option<String> {
+        let late = |due: &Option<True>| due.is_some_and(|due| at > due);
+        let (which, _) = self.asleep.iter().find(|(_, due)| late(due))?;
+        let (work, generation, host) = which.clone();
+        self.asleep.clear();
+        Some(format!(
+            "{work} {generation} was called ended while host-{host} slept, and runs on after that"
         ))
     }
 }
@@ -117,7 +119,19 @@ impl Checker for EndedIsEnded {
         "a grant of exclusive work is ended only on a proof that holds"
     }
 
-    fn see(&mut self, _at: True, fact: &Fact) -> Option<String> {
+    fn see(&mut self, at: True, fact: &Fact) -> Option<String> {
+        self.awake.see(at, fact);
+        if let Fact::Resumed { host } = fact {
+            let due = self.awake.due(*host);
+            for (which, until) in &mut self.asleep {
+                if which.2 == *host {
+                    *until = due;
+                }
+            }
+        }
+        if let Some(what) = self.overslept(at) {
+            return Some(what);
+        }
         if let Some((
             _,
             Decision::Ended {
@@ -128,8 +142,8 @@ impl Checker for EndedIsEnded {
         )) = decision(fact)
         {
             let proved = !matches!(proof, Proof::NotNeeded | Proof::PersonsWord { .. });
-            if proved && self.exclusive.contains(work) {
-                return self.ended(work, *generation);
+            if proved && works::is_exclusive(work) {
+                return self.ended(at, work, *generation);
             }
         }
         match fact {
@@ -148,7 +162,9 @@ impl Checker for EndedIsEnded {
                 generation: Some(generation),
                 ..
             } => {
-                self.running.remove(&(work.clone(), *generation, *host));
+                let which = (work.clone(), *generation, *host);
+                self.running.remove(&which);
+                self.asleep.remove(&which);
                 None
             }
             _ => None,

@@ -1,26 +1,71 @@
 //! Never two live holders of one exclusive work, judged on the processes that really run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use nodemedic_agent_core::UnitKey;
 use nodemedic_protocol::{Generation, WorkName};
+use nodemedic_sim_agent_core::UnitKey;
 
 use super::Checker;
 use crate::clock::True;
 use crate::fact::{Fact, Host};
+use crate::works;
+
+/// A host that wakes up has so long to find out what ended while it slept. docs/safety.md says that
+/// a host must not be suspended while it holds exclusive work, and that this is what it costs.
+pub const WAKE_MS: u64 = 5_000;
+
+/// Which hosts sleep, or have just woken up.
+#[derive(Default)]
+pub struct Awake {
+    asleep: BTreeSet<Host>,
+    woke: BTreeMap<Host, True>,
+}
+
+impl Awake {
+    pub(super) fn see(&mut self, at: True, fact: &Fact) {
+        match fact {
+            Fact::Suspended { host } => {
+                self.asleep.insert(*host);
+            }
+            Fact::Resumed { host } => {
+                self.asleep.remove(host);
+                self.woke.insert(*host, at);
+            }
+            Fact::PoweredOff { host, .. } => {
+                self.asleep.remove(host);
+                self.woke.remove(host);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether what runs on a host counts as running.
+    pub(super) fn counts(&self, at: True, host: Host) -> bool {
+        let drowsy = self.due(host).is_some_and(|due| at <= due);
+        !self.asleep.contains(&host) && !drowsy
+    }
+
+    /// When what runs on a host that woke up counts again; absent while it sleeps.
+    pub(super) fn due(&self, host: Host) -> Option<True> {
+        let woke = self.woke.get(&host).filter(|_| !self.asleep.contains(&host));
+        woke.map(|woke| woke + WAKE_MS)
+    }
+}
 
 /// See the file.
+#[derive(Default)]
 pub struct OneHolder {
-    exclusive: Vec<WorkName>,
-    running: BTreeMap<WorkName, BTreeMap<Host, Option<Generation>>>,
+    running: BTreeMap<WorkName, BTreeMap<Host, Generation>>,
+    /// Works with more than one process, one of which slept.
+    doubled: BTreeSet<WorkName>,
+    awake: Awake,
 }
 
 impl OneHolder {
-    pub(super) const fn new(exclusive: Vec<WorkName>) -> OneHolder {
-        OneHolder {
-            exclusive,
-            running: BTreeMap::new(),
-        }
+    fn live(&self, at: True, work: &WorkName) -> Vec<(Host, Generation)> {
+        let running = self.running.get(work).into_iter().flatten();
+        let live = running.filter(|(host, _)| self.awake.counts(at, **host));
+        live.map(|(host, generation)| (*host, *generation)).collect()
     }
 }
 
@@ -29,16 +74,19 @@ impl Checker for OneHolder {
         "never two live holders of one exclusive work"
     }
 
-    fn see(&mut self, _at: True, fact: &Fact) -> Option<String> {
+    fn see(&mut self, at: True, fact: &Fact) -> Option<String> {
+        self.awake.see(at, fact);
         match fact {
             Fact::Began {
                 host,
                 unit: UnitKey::Work(work),
                 generation,
-            } if self.exclusive.contains(work) => {
+            } if works::is_exclusive(work) => {
                 let running = self.running.entry(work.clone()).or_default();
-                running.insert(*host, *generation);
-                (running.len() > 1).then(|| format!("{work} runs on {running:?}"))
+                running.insert(*host, generation.unwrap_or_default());
+                if running.len() > 1 {
+                    self.doubled.insert(work.clone());
+                }
             }
             Fact::Ended {
                 host,
@@ -47,10 +95,21 @@ impl Checker for OneHolder {
             } => {
                 if let Some(running) = self.running.get_mut(work) {
                     running.remove(host);
+                    if running.len() < 2 {
+                        self.doubled.remove(work);
+                    }
                 }
-                None
             }
-            _ => None,
+            _ => {}
         }
+        for work in &self.doubled {
+            let live = self.live(at, work);
+            if live.len() > 1 {
+                let what = format!("{work} runs on {live:?}");
+                self.doubled.clear();
+                return Some(what);
+            }
+        }
+        None
     }
 }

@@ -1,14 +1,20 @@
 //! The properties of docs/safety.md, each as an object that watches the whole world.
 
+mod blast;
 mod budget;
+mod commands;
 mod events;
 mod evidence;
+mod feeding;
 mod generations;
 mod holders;
 mod obedience;
+mod storm;
 
-use crate::clock::True;
+use crate::clock::{RIGHT, True};
 use crate::fact::{Fact, Violation};
+use crate::knobs::Knobs;
+use crate::works;
 
 /// Watches one property.
 pub trait Checker {
@@ -19,24 +25,39 @@ pub trait Checker {
     fn see(&mut self, at: True, fact: &Fact) -> Option<String>;
 }
 
-/// All of them.
+/// All of them, for a world.
 #[must_use]
-pub fn all(exclusive: Vec<nodemedic_protocol::WorkName>, budget: budget::Limits) -> Checks {
+pub fn all(knobs: &Knobs) -> Checks {
+    // A window of the fastest clock is this long in true time, less the odd millisecond.
+    let window = works::RESTARTS.window.0;
+    let limits = budget::Limits {
+        max: works::RESTARTS.max as usize,
+        window_ms: window * RIGHT / (RIGHT + knobs.drift) - 2,
+    };
+    let suspect = knobs.lost_ms / 2;
+    // Two clocks within the drift, and the odd millisecond.
+    let patience = storm::Patience {
+        suspect_ms: suspect * 101 / 100 + 100,
+        proof_ms: (suspect + knobs.heartbeat_ms) * 99 / 100 - 10,
+    };
     Checks {
         checkers: vec![
-            Box::new(holders::OneHolder::new(exclusive.clone())),
-            Box::new(generations::Rising::new(exclusive.clone())),
-            Box::new(generations::EndedIsEnded::new(exclusive.clone())),
-            Box::new(budget::Budget::new(budget)),
-            Box::new(events::Journal::default()),
+            Box::new(holders::OneHolder::default()),
+            Box::new(generations::Rising::default()),
+            Box::new(generations::EndedIsEnded::default()),
+            Box::new(blast::BlastRadius::default()),
+            Box::new(storm::NothingInAStorm::new(patience)),
+            Box::new(budget::RestartBudget::new(limits)),
+            Box::new(feeding::FedOnEvidence::default()),
+            Box::new(feeding::ResetForAPromise::default()),
+            Box::new(commands::VoidDoesNothing),
             Box::new(evidence::UnknownAlone::default()),
             Box::new(obedience::NoStopWithoutWord::default()),
+            Box::new(events::Journal::default()),
         ],
         found: Vec::new(),
     }
 }
-
-pub use budget::Limits;
 
 /// All checkers and what they found.
 pub struct Checks {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nodemedic_agent_core::UnitKey;
+use nodemedic_sim_agent_core::UnitKey;
 use nodemedic_protocol::event::Verb;
 use nodemedic_protocol::work::Desired;
 use nodemedic_protocol::{Generation, Revision, WorkName};
