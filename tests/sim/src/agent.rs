@@ -1,10 +1,10 @@
 //! The agent's process: what reaches its core, and its effects, between any two of which it may
 //! die, freeze, or find the disk full.
 
+use nodemedic_protocol::event::Verb;
 use nodemedic_protocol::inventory::Inventory;
 use nodemedic_protocol::message::{Answer, Command, CommandBody, Message};
 use nodemedic_protocol::sample::Sample;
-use nodemedic_protocol::event::Verb;
 use nodemedic_sim_agent_core::{Agent, Effect, Facts, Input, Memory, ToNode};
 
 use crate::fact::{Fact, Host};
@@ -35,7 +35,10 @@ impl World {
         host.run += 1;
         host.watched.clear();
         host.wake = None;
-        host.obeyed = (host.disk.memory.epoch_seen, host.disk.memory.assignment.revision);
+        host.obeyed = (
+            host.disk.memory.epoch_seen,
+            host.disk.memory.assignment.revision,
+        );
         let facts = Facts {
             session: host.session(),
             version: "sim".into(),
@@ -159,8 +162,10 @@ impl World {
     /// The answer to a command leaves the core: it obeyed, or did not.
     fn note_answer(&mut self, h: Host, message: &Message) {
         let Message::Ack(ack) = message else { return };
-        let Some((_, epoch, revision, void)) =
-            self.hosts[h].link.judged.take_if(|judged| judged.0 == ack.id)
+        let Some((_, epoch, revision, void)) = self.hosts[h]
+            .link
+            .judged
+            .take_if(|judged| judged.0 == ack.id)
         else {
             return;
         };
@@ -221,7 +226,9 @@ impl World {
         }
         match &mut host.crash_in {
             Some(0) => {
-                self.fact(Fact::Fault(format!("agent of host-{h} dies between two effects")));
+                self.fact(Fact::Fault(format!(
+                    "agent of host-{h} dies between two effects"
+                )));
                 self.agent_dies(h);
                 let boot = self.hosts[h].boot;
                 let delay = self.between(200, 20_000);
@@ -239,7 +246,9 @@ impl World {
         if self.hosts[h].agent.is_none() {
             return;
         }
-        self.fact(Fact::Fault(format!("agent of host-{h} freezes for {span} ms")));
+        self.fact(Fact::Fault(format!(
+            "agent of host-{h} freezes for {span} ms"
+        )));
         let host = &mut self.hosts[h];
         host.frozen_until = self.now + span;
         let (conn, run) = (host.link.conn, host.run);

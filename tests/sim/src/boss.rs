@@ -1,12 +1,12 @@
 //! The coordinator's process: the core, its store, its receiver of alerts, its deaths and pauses.
 
+use nodemedic_protocol::message::Message;
+use nodemedic_protocol::rng::Rng;
+use nodemedic_protocol::{Millis, NodeId, SiteId};
 use nodemedic_sim_coordinator_core::fencing::settings::FencingSettings;
 use nodemedic_sim_coordinator_core::settings::{AlertSettings, LeaseSettings};
 use nodemedic_sim_coordinator_core::{Coordinator, Effect, Input, Request, RequestId, Settings};
 use nodemedic_sim_coordinator_core::{NotifyFailure, Stored, Write};
-use nodemedic_protocol::message::Message;
-use nodemedic_protocol::rng::Rng;
-use nodemedic_protocol::{Millis, NodeId, SiteId};
 
 use crate::clock::{Clock, RIGHT, True};
 use crate::fact::{Fact, Host};
@@ -250,7 +250,9 @@ impl World {
         if self.boss.core.is_none() {
             return;
         }
-        self.fact(Fact::Fault(format!("the coordinator freezes for {span} ms")));
+        self.fact(Fact::Fault(format!(
+            "the coordinator freezes for {span} ms"
+        )));
         self.boss.frozen_until = self.now + span;
         let run = self.boss.run;
         self.at(span, Event::BossThaw(run));
@@ -306,7 +308,9 @@ impl World {
         }
         match &mut self.boss.crash_in {
             Some(0) if !self.calm => {
-                self.fact(Fact::Fault("the coordinator dies between two effects".into()));
+                self.fact(Fact::Fault(
+                    "the coordinator dies between two effects".into(),
+                ));
                 let back = self.between(300, 20_000);
                 self.boss_dies(back);
                 return true;
@@ -341,7 +345,9 @@ impl World {
     /// decided and not written must not be acted on.
     fn commit(&mut self) -> bool {
         if !self.boss.open.is_empty() && self.now < self.boss.disk_full_until {
-            self.fact(Fact::Fault("the coordinator's disk is full: it ends".into()));
+            self.fact(Fact::Fault(
+                "the coordinator's disk is full: it ends".into(),
+            ));
             self.boss_dies(1_000);
             return false;
         }

@@ -102,10 +102,10 @@ impl World {
             let retained = &mut self.broker.memory.retained;
             retained.insert((h, kind), message.clone());
         }
-        self.to_boss(h, message);
+        self.pass_to_boss(h, message);
     }
 
-    fn to_boss(&mut self, h: Host, message: Message) {
+    fn pass_to_boss(&mut self, h: Host, message: Message) {
         let sure = is_sure(&message);
         let conn = self.boss.conn;
         let (max, oldest) = (self.knobs.queue_max, self.knobs.queue_drops_oldest);
@@ -136,7 +136,7 @@ impl World {
         let session = &mut self.broker.memory.boss;
         session.in_flight = session.in_flight.saturating_sub(1);
         if let Some((h, message)) = session.waiting.pop_front() {
-            self.to_boss(h, message);
+            self.pass_to_boss(h, message);
         }
     }
 
@@ -150,7 +150,7 @@ impl World {
         if self.boss.conn == 0 {
             session.keep((h, message), max, oldest);
         } else {
-            self.to_boss(h, message);
+            self.pass_to_boss(h, message);
         }
     }
 
@@ -169,7 +169,7 @@ impl World {
             session.waiting.clear();
         }
         for (h, message) in std::mem::take(&mut session.waiting) {
-            self.to_boss(h, message);
+            self.pass_to_boss(h, message);
         }
     }
 
@@ -192,10 +192,10 @@ impl World {
             return;
         }
         remember(&mut self.broker.past_down, h, &message);
-        self.to_host(h, message);
+        self.pass_to_host(h, message);
     }
 
-    fn to_host(&mut self, h: Host, message: Message) {
+    fn pass_to_host(&mut self, h: Host, message: Message) {
         let sure = is_sure(&message);
         let (now, slower) = (self.now, self.slower(h));
         let link = &self.hosts[h].link;
@@ -236,7 +236,7 @@ impl World {
         };
         session.in_flight = session.in_flight.saturating_sub(1);
         if let Some(message) = session.waiting.pop_front() {
-            self.to_host(h, message);
+            self.pass_to_host(h, message);
         }
     }
 
@@ -249,7 +249,7 @@ impl World {
             self.hosts[h].link.broker_conn = 0;
             self.session_waits(h);
         }
-        self.to_host(h, message);
+        self.pass_to_host(h, message);
     }
 
     /// A node is connected: it has a session, and gets what waits in it.
@@ -267,7 +267,7 @@ impl World {
 
     pub(crate) fn redelivered(&mut self, h: Host, message: Message) {
         if self.broker.up {
-            self.to_host(h, message);
+            self.pass_to_host(h, message);
         }
     }
 

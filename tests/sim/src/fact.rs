@@ -1,10 +1,10 @@
 //! What really happened in the world, as checkers see it and as the trace records it.
 
-use nodemedic_sim_agent_core::UnitKey;
-use nodemedic_sim_coordinator_core::Write;
 use nodemedic_protocol::event::{Event, Verb};
 use nodemedic_protocol::work::Desired;
 use nodemedic_protocol::{Generation, Revision, StreamId, WorkName};
+use nodemedic_sim_agent_core::UnitKey;
+use nodemedic_sim_coordinator_core::Write;
 
 use crate::clock::True;
 

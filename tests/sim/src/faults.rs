@@ -19,7 +19,11 @@ use crate::world::{Event, World};
 #[expect(missing_docs, reason = "the sentence of a variant names its fields")]
 pub enum Fault {
     /// An agent dies and starts again; its leases may be lost with it.
-    AgentDies { host: Host, back: u64, leases_lost: bool },
+    AgentDies {
+        host: Host,
+        back: u64,
+        leases_lost: bool,
+    },
     /// An agent will die just before one of its next effects.
     AgentCrash { host: Host, effects: u64 },
     /// An agent is frozen and thawed.
@@ -29,9 +33,17 @@ pub enum Fault {
     /// An agent ends on purpose and is back soon.
     Upgrade { host: Host, back: u64 },
     /// A watchdog's process dies and starts again; the agent may die at the same moment.
-    WatchdogDies { host: Host, back: u64, agent_too: bool },
+    WatchdogDies {
+        host: Host,
+        back: u64,
+        agent_too: bool,
+    },
     /// A watchdog's process is frozen and thawed; the agent may be at the same moment.
-    WatchdogFreezes { host: Host, span: u64, agent_too: bool },
+    WatchdogFreezes {
+        host: Host,
+        span: u64,
+        agent_too: bool,
+    },
     /// A host is suspended and resumed.
     Suspend { host: Host, span: u64 },
     /// A host loses power and gets it back.
@@ -65,13 +77,22 @@ pub enum Fault {
     /// The broker restarts.
     Broker { off: u64, recalls: Recalls },
     /// The network of some hosts is cut: nothing passes up, or down, or both.
-    Cut { hosts: Vec<Host>, up: bool, down: bool, span: u64 },
+    Cut {
+        hosts: Vec<Host>,
+        up: bool,
+        down: bool,
+        span: u64,
+    },
     /// The network of a host comes and goes.
     Flap { host: Host, times: u64, span: u64 },
     /// The network of a host is slow.
     Slow { host: Host, by: u64, span: u64 },
     /// The fence devices of a host behave so.
-    Devices { host: Host, manner: Manner, span: u64 },
+    Devices {
+        host: Host,
+        manner: Manner,
+        span: u64,
+    },
     /// A person says that a host is down, and that is true at this moment.
     ConfirmDown { host: Host },
     /// A connection drops.
@@ -158,7 +179,11 @@ impl World {
 
     fn strike_program(&mut self, fault: Fault) {
         match fault {
-            Fault::AgentDies { host, back, leases_lost } => {
+            Fault::AgentDies {
+                host,
+                back,
+                leases_lost,
+            } => {
                 self.agent_dies(host);
                 if leases_lost {
                     self.hosts[host].leases = None;
@@ -167,7 +192,11 @@ impl World {
             }
             Fault::AgentCrash { host, effects } => self.hosts[host].crash_in = Some(effects),
             Fault::AgentFreezes { host, span } => self.freeze_agent(host, span),
-            Fault::AgentPauses { host, effects, span } => {
+            Fault::AgentPauses {
+                host,
+                effects,
+                span,
+            } => {
                 self.hosts[host].freeze_in = Some((effects, span));
             }
             Fault::Upgrade { host, back } => {
@@ -175,20 +204,35 @@ impl World {
                 let reason = "agent upgrade".into();
                 let back_within = Millis::from_secs(30);
                 if self.now >= self.hosts[host].still_until() {
-                    self.tell_core(host, run, Input::GoingDown { reason, back_within });
+                    self.tell_core(
+                        host,
+                        run,
+                        Input::GoingDown {
+                            reason,
+                            back_within,
+                        },
+                    );
                     self.close_cleanly(host);
                 }
                 self.agent_dies(host);
                 self.agent_starts_after(host, back);
             }
-            Fault::WatchdogDies { host, back, agent_too } => {
+            Fault::WatchdogDies {
+                host,
+                back,
+                agent_too,
+            } => {
                 self.dog_dies(host, back);
                 if agent_too {
                     self.agent_dies(host);
                     self.agent_starts_after(host, back);
                 }
             }
-            Fault::WatchdogFreezes { host, span, agent_too } => {
+            Fault::WatchdogFreezes {
+                host,
+                span,
+                agent_too,
+            } => {
                 self.hosts[host].dog.frozen_until = self.now + span;
                 self.hosts[host].dog.still_until = self.now + span;
                 if agent_too {
@@ -306,7 +350,12 @@ impl World {
                 self.broker_down(recalls);
                 self.at(off, Event::BrokerUp);
             }
-            Fault::Cut { hosts, up, down, span } => self.cut(hosts, up, down, span),
+            Fault::Cut {
+                hosts,
+                up,
+                down,
+                span,
+            } => self.cut(hosts, up, down, span),
             Fault::Flap { host, times, span } => {
                 for n in 0..times {
                     let fault = Fault::Cut {

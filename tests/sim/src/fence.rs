@@ -87,7 +87,9 @@ impl Devices {
                     then: FenceThen::On,
                 };
                 let node = format!("host-{host}");
-                settings.nodes.insert(own(nodemedic_protocol::NodeId::new(node)), fencing);
+                settings
+                    .nodes
+                    .insert(own(nodemedic_protocol::NodeId::new(node)), fencing);
             }
         }
         (devices, settings)

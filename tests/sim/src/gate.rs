@@ -1,9 +1,9 @@
 //! What the agent does between its core and the watchdog: beats, promises with their targets, and
 //! the gate behind which exclusive work waits until its promise is taken.
 
+use nodemedic_protocol::Generation;
 use nodemedic_protocol::event::{Outcome, Verb};
 use nodemedic_protocol::work::Enforcement;
-use nodemedic_protocol::Generation;
 use nodemedic_sim_agent_core::{DownCause, Gate, GatePromise, Input, Promise, UnitKey};
 
 use crate::fact::{Fact, Host};
@@ -162,7 +162,9 @@ impl World {
         let of_grant = |p: &&Promise| {
             UnitKey::Work(p.work.clone()) == *unit && Some(p.generation) == generation
         };
-        let deadline = promises.find(of_grant).map_or(gate.deadline, |p| p.deadline);
+        let deadline = promises
+            .find(of_grant)
+            .map_or(gate.deadline, |p| p.deadline);
         host.now(self.now).boot < deadline
     }
 

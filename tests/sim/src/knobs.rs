@@ -163,7 +163,11 @@ impl Knobs {
             receive_max: [1, 20, 3_000][usize::try_from(rng.below(3)).unwrap_or(0)],
             queue_max: if one_in(&mut rng, 4) { 8 } else { 1_000 },
             queue_drops_oldest: one_in(&mut rng, 2),
-            session_ms: if one_in(&mut rng, 3) { 10_000 } else { 3_600_000 },
+            session_ms: if one_in(&mut rng, 3) {
+                10_000
+            } else {
+                3_600_000
+            },
             will_delay_ms: if one_in(&mut rng, 3) { 5_000 } else { 0 },
             fault_every_ms: (6_000 + rng.below(30_000)) * 5 / u64::try_from(hosts).unwrap_or(5),
             start_fails: rng.below(4) * 60,

@@ -52,7 +52,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let all = arguments.seed..=last;
-    let well = many(all, arguments.trace, knobs, |outcome| (report(&outcome), false));
+    let well = many(all, arguments.trace, knobs, |outcome| {
+        (report(&outcome), false)
+    });
     let failed = well.iter().filter(|well| !**well).count();
     if failed > 0 {
         eprintln!("{failed} of {seeds} seeds broke a property");

@@ -1,12 +1,12 @@
 //! The service manager of a host: processes that take time to start and stop, fail, hang, die, lie,
 //! and outlive the agent. What of it the agent does itself stands still while that is frozen.
 
-use nodemedic_sim_agent_core::effect::Watch;
-use nodemedic_sim_agent_core::{Act, ActionId, DownCause, Input, Seen, UnitKey, Verdict};
 use nodemedic_protocol::Generation;
 use nodemedic_protocol::Millis;
 use nodemedic_protocol::event::{Outcome, Verb};
 use nodemedic_protocol::work::ProbeSpec;
+use nodemedic_sim_agent_core::effect::Watch;
+use nodemedic_sim_agent_core::{Act, ActionId, DownCause, Input, Seen, UnitKey, Verdict};
 
 use crate::clock::True;
 use crate::fact::{Fact, Host, Sign};

@@ -1,9 +1,9 @@
 //! After the faults: everything is repaired, and the world must come to rest within a bound. Every
 //! work has its holders, outboxes are empty, and what alerts say is over or still true.
 
+use nodemedic_protocol::api::AlertState;
 use nodemedic_sim_agent_core::{Input, UnitKey};
 use nodemedic_sim_coordinator_core::Request;
-use nodemedic_protocol::api::AlertState;
 
 use crate::boss::host_of;
 use crate::fact::{Fact, Violation};

@@ -99,5 +99,9 @@ pub fn many<R: Send>(
     });
     let last = last.load(Ordering::Relaxed);
     let results = results.into_inner().unwrap_or_default();
-    results.into_iter().filter(|(seed, _)| *seed <= last).map(|(_, result)| result).collect()
+    results
+        .into_iter()
+        .filter(|(seed, _)| *seed <= last)
+        .map(|(_, result)| result)
+        .collect()
 }

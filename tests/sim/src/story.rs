@@ -110,7 +110,13 @@ fn on_host(fact: &Fact) -> Option<String> {
             host,
             obeyed: false,
             void,
-        } => (host, format!("refuses a command: {}", void.unwrap_or("for its own reason"))),
+        } => (
+            host,
+            format!(
+                "refuses a command: {}",
+                void.unwrap_or("for its own reason")
+            ),
+        ),
         _ => return None,
     };
     Some(format!("{:<14} {what}", format!("host-{host}")))
@@ -151,9 +157,9 @@ fn decided(node: Option<&NodeId>, decision: &Decision) -> Option<String> {
                 silent,
                 threshold,
                 hosts,
-            } => format!(
-                "STORM BRAKE: {silent} of {hosts} hosts are silent, {threshold} engage it"
-            ),
+            } => {
+                format!("STORM BRAKE: {silent} of {hosts} hosts are silent, {threshold} engage it")
+            }
             BrakeChange::Lifted => "the storm brake lifts".to_owned(),
             BrakeChange::Released { reason, .. } => {
                 format!("a person releases the storm brake: {reason}")

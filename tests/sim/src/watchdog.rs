@@ -365,7 +365,9 @@ impl World {
                 self.show_all(h, &unit);
             }
             Order::KillAgent => {
-                self.fact(Fact::Fault(format!("the watchdog kills the agent of host-{h}")));
+                self.fact(Fact::Fault(format!(
+                    "the watchdog kills the agent of host-{h}"
+                )));
                 self.agent_dies(h);
                 let boot = self.hosts[h].boot;
                 let delay = self.between(100, 2_000);
@@ -387,10 +389,13 @@ impl World {
 
     fn note_reset(&mut self, h: Host) {
         let host = &self.hosts[h];
-        let held = host.processes.iter().filter_map(|(unit, process)| match unit {
-            UnitKey::Work(work) => Some((work.clone(), process.generation?)),
-            UnitKey::Service(_) => None,
-        });
+        let held = host
+            .processes
+            .iter()
+            .filter_map(|(unit, process)| match unit {
+                UnitKey::Work(work) => Some((work.clone(), process.generation?)),
+                UnitKey::Service(_) => None,
+            });
         let fact = Fact::Resets {
             host: h,
             held: held.collect(),
@@ -469,7 +474,9 @@ fn record(systemd: bool, named: &Named) -> Option<[u8; RECORD]> {
         let path = cgroup(&named.unit);
         bytes[16] = 2;
         bytes[18..20].copy_from_slice(&u16::try_from(path.len()).ok()?.to_le_bytes());
-        bytes.get_mut(32..32 + path.len())?.copy_from_slice(path.as_bytes());
+        bytes
+            .get_mut(32..32 + path.len())?
+            .copy_from_slice(path.as_bytes());
     } else {
         let pid = named.leader?;
         bytes[16] = 1;

@@ -109,7 +109,11 @@ pub fn specs(hosts: usize) -> Vec<WorkSpec> {
         let sharing = exclusive(OnLeaseLoss::Keep);
         all.push(spec(format!("{KEEP}-{n}"), sharing, Some(probe())));
     }
-    all.push(spec(format!("{WEB}-0"), replicated(2 + hosts / 4), Some(probe())));
+    all.push(spec(
+        format!("{WEB}-0"),
+        replicated(2 + hosts / 4),
+        Some(probe()),
+    ));
     all.push(spec(format!("{CACHE}-0"), replicated(1 + hosts / 3), None));
     all
 }

@@ -4,15 +4,16 @@
 
 use std::collections::BTreeMap;
 
+use nodemedic_protocol::Boottime;
+use nodemedic_protocol::ids::NameError;
+use nodemedic_protocol::message::{Message, Presence};
+use nodemedic_protocol::rng::Rng;
+use nodemedic_protocol::work::WorkSpec;
 use nodemedic_sim_agent_core::{Input as AgentInput, UnitKey};
 use nodemedic_sim_coordinator_core::{Input as BossInput, Request};
-use nodemedic_protocol::ids::NameError;
-use nodemedic_protocol::Boottime;
-use nodemedic_protocol::message::{Message, Presence};
-use nodemedic_protocol::work::WorkSpec;
-use nodemedic_protocol::rng::Rng;
 
 use crate::boss::Boss;
+use crate::broker::Broker;
 use crate::checks::Checks;
 use crate::clock::True;
 use crate::fact::{Fact, Host};
@@ -21,7 +22,6 @@ use crate::fence::Devices;
 use crate::host::HostState;
 use crate::knobs::Knobs;
 use crate::trace::Trace;
-use crate::broker::Broker;
 use crate::works;
 
 /// Something that will happen.
@@ -74,7 +74,12 @@ pub enum Event {
     /// The will of a connection is due.
     Will(Host, u64, Box<Presence>),
     /// A message of a node arrives at the broker.
-    AtBroker(Host, u64, Box<Message>, Option<nodemedic_sim_agent_core::Token>),
+    AtBroker(
+        Host,
+        u64,
+        Box<Message>,
+        Option<nodemedic_sim_agent_core::Token>,
+    ),
     /// The broker's word for a message arrives at its agent.
     Acked(Host, u64, nodemedic_sim_agent_core::Token),
     /// A message for a node arrives at the broker.

@@ -15,9 +15,7 @@ type Row = (Mutant, u64, &'static str);
 const HOLDER: &str = "exclusive work";
 const RESTS: &str = "comes to rest";
 
-const AGENT: &[Row] = &[
-    (Mutant::Agent(OfAgent::AcceptOldEpoch), 50, "command"),
-];
+const AGENT: &[Row] = &[(Mutant::Agent(OfAgent::AcceptOldEpoch), 50, "command")];
 
 fn caught(row: &Row, knobs: impl Fn(u64) -> Knobs + Sync) -> Option<(u64, &'static str)> {
     let (mutant, most, _) = *row;
@@ -27,23 +25,42 @@ fn caught(row: &Row, knobs: impl Fn(u64) -> Knobs + Sync) -> Option<(u64, &'stat
         knobs
     };
     let look = |outcome: nodemedic_sim::Outcome| {
-        let found = outcome.violations.first().map(|v| (outcome.knobs.seed, v.property));
+        let found = outcome
+            .violations
+            .first()
+            .map(|v| (outcome.knobs.seed, v.property));
         (found, found.is_some())
     };
-    many(1..=most, false, of_seed, look).into_iter().flatten().next()
+    many(1..=most, false, of_seed, look)
+        .into_iter()
+        .flatten()
+        .next()
 }
 
 #[test]
 #[ignore]
 fn survey() {
     for fault in OfAgent::ALL {
-        println!("agent {fault:?}: {:?}", caught(&(Mutant::Agent(*fault), 200, ""), Knobs::draw));
+        println!(
+            "agent {fault:?}: {:?}",
+            caught(&(Mutant::Agent(*fault), 200, ""), Knobs::draw)
+        );
     }
     for fault in OfBoss::ALL {
-        println!("boss {fault:?}: {:?}", caught(&(Mutant::Boss(*fault), 200, ""), Knobs::draw));
+        println!(
+            "boss {fault:?}: {:?}",
+            caught(&(Mutant::Boss(*fault), 200, ""), Knobs::draw)
+        );
     }
-    for fault in [WatchdogFault::Sleeps, WatchdogFault::FeedsAlways, WatchdogFault::Forgets] {
-        println!("dog {fault:?}: {:?}", caught(&(Mutant::Watchdog(fault), 200, ""), Knobs::draw));
+    for fault in [
+        WatchdogFault::Sleeps,
+        WatchdogFault::FeedsAlways,
+        WatchdogFault::Forgets,
+    ] {
+        println!(
+            "dog {fault:?}: {:?}",
+            caught(&(Mutant::Watchdog(fault), 200, ""), Knobs::draw)
+        );
     }
     let _ = (Kind::Missing, HOLDER, RESTS, AGENT);
 }

@@ -5,6 +5,7 @@
 #![cfg(test)]
 
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use nodemedic_sim::faults::Fault;
@@ -41,7 +42,8 @@ fn play(name: &str, about: &str, knobs: Knobs) -> (Outcome, String) {
     let path = root.join("stories").join(format!("{name}.txt"));
     if std::env::var_os("NODEMEDIC_BLESS").is_some() {
         fs::create_dir_all(root.join("stories")).unwrap();
-        fs::write(&path, &text).unwrap();
+        let mut file = fs::File::create(&path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
     }
     let kept = fs::read_to_string(&path).unwrap_or_default();
     assert!(
@@ -147,7 +149,12 @@ fn half_of_the_fleet_falls_silent_and_the_brake_holds_until_it_is_back() {
     assert!(outcome.violations.is_empty(), "{:?}", outcome.violations);
     in_order(
         &text,
-        &["Cut {", "STORM BRAKE", "ALERT fleet/mass-loss", "the storm brake lifts"],
+        &[
+            "Cut {",
+            "STORM BRAKE",
+            "ALERT fleet/mass-loss",
+            "the storm brake lifts",
+        ],
     );
     assert!(!text.contains("provably ended"), "{text}");
 }
@@ -155,7 +162,13 @@ fn half_of_the_fleet_falls_silent_and_the_brake_holds_until_it_is_back() {
 #[test]
 fn the_coordinator_is_away_for_ten_minutes() {
     let back = 600 * S;
-    let script = vec![(60 * S, Fault::Boss { back, reboots: false })];
+    let script = vec![(
+        60 * S,
+        Fault::Boss {
+            back,
+            reboots: false,
+        },
+    )];
     let about = "The coordinator is away for ten minutes. Only db-0 stops, whose owner chose that it \
                  stops without a\nlease. A work that dies meanwhile is restarted by its agent.";
     let (outcome, text) = play("coordinator-away", about, world(3, 780 * S, script));
@@ -178,7 +191,14 @@ fn a_fence_device_that_lies_is_believed_once() {
     let manner = Manner::Lies;
     let span = 600 * S;
     let script = vec![
-        (50 * S, Fault::Devices { host: 0, manner, span }),
+        (
+            50 * S,
+            Fault::Devices {
+                host: 0,
+                manner,
+                span,
+            },
+        ),
         (60 * S, cut(&[0], 120 * S)),
     ];
     let about = "store-0 is kept without a lease, so only a fence proves its end. The device of its host \
@@ -200,5 +220,8 @@ fn a_fence_device_that_lies_is_believed_once() {
             "ALERT fence-device/",
         ],
     );
-    assert!(!outcome.violations.is_empty(), "a lie of a fence device must break a property");
+    assert!(
+        !outcome.violations.is_empty(),
+        "a lie of a fence device must break a property"
+    );
 }

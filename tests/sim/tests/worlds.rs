@@ -200,7 +200,9 @@ fn loses_only_what_chose_to_stop(gone: Fault) {
         }
     }
     let chose = works::specs(1_000);
-    let chose = chose.iter().filter(|spec| works::stops_on_lease_loss(&spec.name));
+    let chose = chose
+        .iter()
+        .filter(|spec| works::stops_on_lease_loss(&spec.name));
     assert_eq!(stopped, chose.count(), "each of them once");
 }
 

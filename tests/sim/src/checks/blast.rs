@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nodemedic_protocol::NodeId;
 use nodemedic_protocol::api::{Decision, FenceStep, FenceVerb, JournalWhat, Liveness};
+use nodemedic_sim_coordinator_core::Write;
 use nodemedic_sim_coordinator_core::budget::BudgetSettings;
 use nodemedic_sim_coordinator_core::stored::NodeRecord;
-use nodemedic_sim_coordinator_core::Write;
 
 use super::Checker;
 use crate::clock::True;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 
-use nodemedic_sim_agent_core::UnitKey;
 use nodemedic_protocol::event::Verb;
+use nodemedic_sim_agent_core::UnitKey;
 
 use super::Checker;
 use crate::clock::True;

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nodemedic_sim_coordinator_core::Write;
 use nodemedic_protocol::api::JournalWhat;
 use nodemedic_protocol::event::{Event, EventKind};
+use nodemedic_sim_coordinator_core::Write;
 
 use super::Checker;
 use crate::clock::True;

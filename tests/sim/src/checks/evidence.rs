@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use nodemedic_sim_agent_core::UnitKey;
 use nodemedic_protocol::event::Verb;
+use nodemedic_sim_agent_core::UnitKey;
 
 use super::Checker;
 use crate::clock::True;

@@ -114,7 +114,12 @@ impl Checker for ResetForAPromise {
             self.mended.insert(*host, at);
         }
         self.promises.see(fact);
-        let Fact::Resets { host, held, runs: true } = fact else {
+        let Fact::Resets {
+            host,
+            held,
+            runs: true,
+        } = fact
+        else {
             return None;
         };
         let due = |grant: &(WorkName, Generation)| {
@@ -122,7 +127,10 @@ impl Checker for ResetForAPromise {
             self.promises.due.get(&key).is_some_and(|due| *due < at)
         };
         // What ended a moment ago may be too late for a device that is not fed any more.
-        let mended = self.mended.get(host).is_some_and(|when| at - when < TURN_MS);
+        let mended = self
+            .mended
+            .get(host)
+            .is_some_and(|when| at - when < TURN_MS);
         (!mended && !held.iter().any(due))
             .then(|| format!("host-{host} is reset, and nothing runs beyond its promise: {held:?}"))
     }

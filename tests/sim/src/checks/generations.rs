@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nodemedic_sim_agent_core::UnitKey;
-use nodemedic_sim_coordinator_core::Write;
 use nodemedic_protocol::api::{Decision, JournalWhat, Proof};
 use nodemedic_protocol::{Generation, NodeId, WorkName};
+use nodemedic_sim_agent_core::UnitKey;
+use nodemedic_sim_coordinator_core::Write;
 
 use super::Checker;
 use super::holders::Awake;

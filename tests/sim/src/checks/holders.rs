@@ -47,7 +47,10 @@ impl Awake {
 
     /// When what runs on a host that woke up counts again; absent while it sleeps.
     pub(super) fn due(&self, host: Host) -> Option<True> {
-        let woke = self.woke.get(&host).filter(|_| !self.asleep.contains(&host));
+        let woke = self
+            .woke
+            .get(&host)
+            .filter(|_| !self.asleep.contains(&host));
         woke.map(|woke| woke + WAKE_MS)
     }
 }
@@ -65,7 +68,8 @@ impl OneHolder {
     fn live(&self, at: True, work: &WorkName) -> Vec<(Host, Generation)> {
         let running = self.running.get(work).into_iter().flatten();
         let live = running.filter(|(host, _)| self.awake.counts(at, **host));
-        live.map(|(host, generation)| (*host, *generation)).collect()
+        live.map(|(host, generation)| (*host, *generation))
+            .collect()
     }
 }
 

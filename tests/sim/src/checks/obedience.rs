@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nodemedic_sim_agent_core::UnitKey;
 use nodemedic_protocol::event::Verb;
 use nodemedic_protocol::work::Desired;
 use nodemedic_protocol::{Generation, Revision, WorkName};
+use nodemedic_sim_agent_core::UnitKey;
 
 use super::Checker;
 use crate::clock::True;

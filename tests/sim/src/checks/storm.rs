@@ -75,10 +75,13 @@ impl NothingInAStorm {
     fn decided(&mut self, at: True, node: Option<&NodeId>, decision: &Decision) -> Option<String> {
         let host = node.and_then(host_of);
         match (decision, host) {
-            (Decision::Liveness { to, .. }, Some(host)) => {
-                if *to == Liveness::Away {
-                    self.excused.insert(host);
-                }
+            (
+                Decision::Liveness {
+                    to: Liveness::Away, ..
+                },
+                Some(host),
+            ) => {
+                self.excused.insert(host);
             }
             (Decision::Brake(change), _) => {
                 self.released = matches!(change, BrakeChange::Released { .. });
