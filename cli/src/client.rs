@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use nodemedic_edge::files;
 use nodemedic_protocol::api::{
-    Accepted, AlertView, ApiError, BrakeReleaseRequest, BrakeView, CancelFenceRequest, ConfirmDownRequest, CordonRequest, DrainRequest, EventsPage, FenceRequest, FencesView, ForgetRequest, NodeView, PutWork, StatusView, TrustDeviceRequest, WorkView,
+    Accepted, AlertView, ApiError, BrakeReleaseRequest, BrakeView, CancelFenceRequest,
+    ConfirmDownRequest, CordonRequest, DrainRequest, EventsPage, FenceRequest, FencesView,
+    ForgetRequest, NodeView, PutWork, StatusView, TrustDeviceRequest, WorkView,
 };
 use nodemedic_protocol::{DeviceName, NodeId, WorkName};
 use serde::Serialize;

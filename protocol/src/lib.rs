@@ -26,7 +26,7 @@ pub mod work;
 
 pub use health::{Component, Condition, Level, Severity};
 pub use ids::{
-    BootId, CommandId, DeviceName, Epoch, Generation, NodeId, Revision, Seq, ServiceName, SessionId, SiteId,
-    StreamId, WorkName,
+    BootId, CommandId, DeviceName, Epoch, Generation, NodeId, Revision, Seq, ServiceName,
+    SessionId, SiteId, StreamId, WorkName,
 };
 pub use time::{Boottime, Millis, Now, WallTime};

@@ -109,7 +109,10 @@ fn fences(fencing: &NodeFencingView, now: WallTime, facts: &mut Facts) {
         FenceThen::On => "then on again",
         FenceThen::StayOff => "then it stays off",
     };
-    facts.row("fenced by", format!("{}, {then}{by}", levels.join(", else ")));
+    facts.row(
+        "fenced by",
+        format!("{}, {then}{by}", levels.join(", else ")),
+    );
     if let Some(since) = fencing.off_since {
         let text = format!("confirmed off {}", ago(now, since));
         facts.row("  now", Cell::painted(text, Paint::Bad));

@@ -91,7 +91,7 @@ mod tests {
             brake: crate::commands::brake::tests::brake(),
         };
         assert_eq!(
-            table(&status, "http://127.0.0.1:7780").render(Some(80), false),
+            table(&status, "http://127.0.0.1:7780").render(Some(120), false),
             "\
 coordinator  http://127.0.0.1:7780
 site         paris

@@ -116,6 +116,7 @@ pub fn write(layout: &Layout, shape: &Shape, timing: &Timing) -> Result<(), Fail
         for part in ["state", "run"] {
             files::ensure_dir(&layout.node(n).join(part), 0o700)?;
         }
+        files::ensure_dir(&layout.watchdog_state(n), 0o700)?;
         let text = agent(layout, shape, timing, n, *ports);
         files::write_atomic(&layout.agent_config(n), text.as_bytes(), 0o600)?;
     }
@@ -187,6 +188,7 @@ url = "mqtt://{broker}"
 [paths]
 state = "{state}"
 run = "{run}"
+last_words = "{last_words}"
 
 [heartbeat]
 interval = "{heartbeat}"
@@ -201,6 +203,7 @@ restart = {RESTART}
         broker = shape.broker,
         state = layout.node(n).join("state").display(),
         run = layout.node(n).join("run").display(),
+        last_words = layout.watchdog_state(n).join("last-words").display(),
         heartbeat = span::write(timing.heartbeat),
     )
 }
@@ -239,6 +242,8 @@ mod tests {
         };
         let second = read(&layout.agent_config(2)).unwrap();
         assert!(second.contains("node = \"node-2\"") && second.contains("web_port = \"8002\""));
+        // Not the words of the host's own watchdog.
+        assert!(second.contains("node-2/watchdog/last-words\""), "{second}");
         let coordinator = read(&layout.coordinator_config()).unwrap();
         assert!(
             coordinator.contains("url = \"http://127.0.0.1:9000/\""),

@@ -110,6 +110,11 @@ impl Layout {
         self.node(n).join("run").join("watchdog.sock")
     }
 
+    /// Where a watchdog keeps its last words; the agent of the node reads them.
+    pub fn watchdog_state(&self, n: usize) -> PathBuf {
+        self.node(n).join("watchdog")
+    }
+
     /// While this exists, a work refuses to start on a node. `node` may be `{node}`.
     pub fn break_file(&self, node: &str, work: &str) -> PathBuf {
         self.dir.join(node).join(format!("break-{work}"))

@@ -200,6 +200,8 @@ impl Fleet {
                     nodemedic_edge::config::span::write(self.timing.watchdog).into(),
                     arg("--last-resort"),
                     arg("say"),
+                    arg("--state"),
+                    self.layout.watchdog_state(n).into(),
                 ],
                 format!("node-{n}.watchdog"),
             ),

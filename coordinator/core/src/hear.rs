@@ -270,8 +270,11 @@ impl Coordinator {
         if newest.is_some_and(|newest| health.seq < newest) {
             return;
         }
+        // Most say again what is known; nothing follows from that.
+        let known = node.words.health.as_ref();
+        self.dirty |=
+            known.is_none_or(|k| k.level != health.level || k.conditions != health.conditions);
         node.words.health = Some(health);
-        self.dirty = true;
     }
 
     fn hear_work(&mut self, now: Now, name: &NodeId, report: &WorkReport) {

@@ -746,7 +746,11 @@ fn after_a_broker_was_away_agents_have_their_time_to_find_it_before_anybody_is_l
     let mut world = World::with(&["node-1", "node-2", "node-3"], hasty);
     world.put(&[replicated("web", 2)]);
     world.until("web serves", 20, |w| w.serving("web") == 2);
-    let holders: Vec<String> = world.holders("web").iter().map(ToString::to_string).collect();
+    let holders: Vec<String> = world
+        .holders("web")
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     world.input(Input::LinkDown);
     for node in world.nodes.values_mut() {
         node.connected = false;
@@ -759,8 +763,19 @@ fn after_a_broker_was_away_agents_have_their_time_to_find_it_before_anybody_is_l
         world.nodes.get_mut(name).unwrap().connected = true;
     }
     world.run(60);
-    assert_eq!(world.holders("web"), holders.iter().map(String::as_str).collect::<Vec<_>>());
-    let lost = |d: &Decision| matches!(d, Decision::Liveness { to: Liveness::Lost, .. });
+    assert_eq!(
+        world.holders("web"),
+        holders.iter().map(String::as_str).collect::<Vec<_>>()
+    );
+    let lost = |d: &Decision| {
+        matches!(
+            d,
+            Decision::Liveness {
+                to: Liveness::Lost,
+                ..
+            }
+        )
+    };
     assert!(!world.decisions().any(lost), "{}", world.tell());
 }
 

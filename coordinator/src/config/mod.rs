@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use nodemedic_coordinator_core::Settings;
 use nodemedic_edge::config::{ConfigError, Place, load};
-use nodemedic_protocol::{DeviceName, SiteId};
 use nodemedic_protocol::work::WorkSpec;
+use nodemedic_protocol::{DeviceName, SiteId};
 
 use crate::fence::FenceDevice;
 

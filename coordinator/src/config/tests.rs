@@ -128,7 +128,11 @@ fn every_key_of_fencing_reaches_its_place() {
     let device = |name: &str| DeviceName::new(name).unwrap();
     let node = |name: &str| NodeId::new(name).unwrap();
     let bmc = &config.fences[&device("bmc")];
-    let options: Vec<_> = bmc.options.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let options: Vec<_> = bmc
+        .options
+        .iter()
+        .map(|(k, v)| format!("{k}={v}"))
+        .collect();
     assert_eq!(
         options,
         ["ip=10.0.9.1", "ipport=623", "lanplus=1", "power_wait=4"]

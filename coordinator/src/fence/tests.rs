@@ -2,6 +2,7 @@
 //! tests/system.
 
 use super::*;
+use nodemedic_edge::files::write_atomic;
 use nodemedic_protocol::Millis;
 use std::path::Path;
 
@@ -17,7 +18,7 @@ fn node() -> NodeId {
 impl Bench {
     fn new(manner: &str) -> Bench {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("manner"), manner).unwrap();
+        write_atomic(&dir.path().join("manner"), manner.as_bytes(), 0o600).unwrap();
         let agent = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../tests/fixtures/fence/fence_stand_in")
             .canonicalize()

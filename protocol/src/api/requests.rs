@@ -77,8 +77,8 @@ pub struct CancelFenceRequest {
     pub by: String,
 }
 
-/// `POST /api/v1/fence-devices/{device}/trust`: a person's word that a device which was wrong may be
-/// believed again.
+/// `POST /api/v1/fence-devices/{device}/trust`: a person's word that a device which was wrong may
+/// be believed again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrustDeviceRequest {

@@ -39,6 +39,12 @@ pub struct Played {
     thread: Option<JoinHandle<()>>,
 }
 
+impl Default for Played {
+    fn default() -> Played {
+        Played::new()
+    }
+}
+
 impl Played {
     /// In a directory of its own. It takes everything at first.
     ///
