@@ -10,8 +10,9 @@ use nodemedic_agent_host::manager::Units;
 use nodemedic_agent_host::watchdog::WatchdogClient;
 use nodemedic_protocol::event::Verb;
 use nodemedic_protocol::message::Message;
-use nodemedic_protocol::{Boottime, Millis};
+use nodemedic_protocol::{Boottime, Millis, Seq};
 
+use crate::backlog::Change;
 use crate::storage::{Storage, Write, Written};
 use crate::uplink::Uplink;
 
@@ -19,8 +20,8 @@ use crate::uplink::Uplink;
 /// for a disk.
 const DISK_PATIENCE: Millis = Millis::from_secs(2);
 
-/// A memory that could not be written is tried again after this.
-const MEMORY_RETRY: Millis = Millis::from_secs(1);
+/// A memory or an event that could not be written is tried again after this.
+const DISK_RETRY: Millis = Millis::from_secs(1);
 
 /// Effects that wait for the disk. A disk that is gone must not fill the memory with reports that
 /// are repeated anyway.
@@ -42,6 +43,8 @@ pub struct Driver {
     /// The newest memory; kept because a failed write is tried again.
     memory: Option<Box<Memory>>,
     memory_retry_at: Option<Boottime>,
+    spool_retry_at: Option<Boottime>,
+    spool_is_behind: bool,
     /// Starts that wait for a memory that can be written.
     held: Vec<Act>,
     farewell: Option<Message>,
@@ -65,6 +68,8 @@ impl Driver {
             blocked_since: None,
             memory: None,
             memory_retry_at: None,
+            spool_retry_at: None,
+            spool_is_behind: false,
             held: Vec::new(),
             farewell: None,
         }
@@ -80,6 +85,10 @@ impl Driver {
         {
             self.memory_retry_at = None;
             self.storage.write(Write::Memory(memory));
+        }
+        if self.spool_retry_at.is_some_and(|at| at <= now) && self.storage.has_room() {
+            self.spool_retry_at = None;
+            self.storage.write(Write::SpoolAgain);
         }
         while let Some(effect) = self.waiting.pop_front() {
             if self.must_wait(&effect) {
@@ -121,10 +130,14 @@ impl Driver {
             Effect::Unwatch { unit } => self.units.unwatch(&unit),
             Effect::Act(act) => self.act(act),
             Effect::Publish { message, token } => self.publish(message, token),
-            Effect::SpoolAppend(event) => self.storage.write(Write::Append(Box::new(event))),
+            Effect::SpoolAppend(event) => {
+                let change = Change::Append(Box::new(event));
+                self.storage.write(Write::Spool(change));
+            }
             Effect::SpoolReplace { first, last, with } => {
                 let with = Box::new(with);
-                self.storage.write(Write::Replace { first, last, with });
+                let change = Change::Replace { first, last, with };
+                self.storage.write(Write::Spool(change));
             }
             Effect::SpoolTrim { through } => self.storage.write(Write::Trim { through }),
             Effect::Remember(memory) => {
@@ -189,19 +202,27 @@ impl Driver {
             && !presence.online
         {
             self.farewell = Some(message);
-        } else if let Some(uplink) = &mut self.uplink {
+        } else if let Some(uplink) = &mut self.uplink
+            && let Some(message) = durable_part(message, self.storage.spooled())
+        {
             uplink.send(&message, token);
         }
     }
 
     /// The disk has answered.
     pub fn written(&mut self, written: &Written, now: Boottime) {
+        self.spool_written(written, now);
         match &written.error {
             Some(error) if written.memory => {
                 tracing::error!("{error}; it is tried again, and nothing is started until then");
-                self.memory_retry_at = Some(now + MEMORY_RETRY);
+                self.memory_retry_at = Some(now + DISK_RETRY);
             }
-            Some(error) => tracing::error!("{error}; what was to be kept is kept in memory only"),
+            Some(error) if written.state => {
+                tracing::error!("{error}; what was to be kept is kept in memory only");
+            }
+            // Told once, with the events that wait for it.
+            Some(error) if written.unspooled > 0 => tracing::debug!("{error}"),
+            Some(error) => tracing::error!("{error}"),
             None if written.memory && self.memory_retry_at.is_none() => {
                 for act in core::mem::take(&mut self.held) {
                     self.act(act);
@@ -211,10 +232,32 @@ impl Driver {
         }
     }
 
+    /// Events that the disk refused are tried again, and none of them leaves before.
+    fn spool_written(&mut self, written: &Written, now: Boottime) {
+        match (written.unspooled, self.spool_is_behind) {
+            (0, true) => tracing::info!("the event spool takes events again, all are in it"),
+            (1.., false) => tracing::error!(
+                "{}; events are kept in memory and not sent until it does",
+                written
+                    .error
+                    .as_deref()
+                    .unwrap_or("the disk refuses events")
+            ),
+            _ => {}
+        }
+        self.spool_is_behind = written.unspooled > 0;
+        if self.spool_is_behind {
+            self.spool_retry_at.get_or_insert(now + DISK_RETRY);
+        } else {
+            self.spool_retry_at = None;
+        }
+    }
+
     /// When [`Driver::pump`] has something to do by itself.
     #[must_use]
-    pub const fn wake(&self) -> Option<Boottime> {
-        self.memory_retry_at
+    pub fn wake(&self) -> Option<Boottime> {
+        let both = [self.memory_retry_at, self.spool_retry_at];
+        both.into_iter().flatten().min()
     }
 
     /// True when everything that was wanted is done.
@@ -229,5 +272,58 @@ impl Driver {
         if let Some(uplink) = self.uplink {
             uplink.close(self.farewell.as_ref(), within).await;
         }
+    }
+}
+
+/// What may leave of a message: of events only those that are durable. After a crash the number of
+/// another would be given again, and the coordinator would take the new one for stored. The outbox
+/// repeats what did not leave.
+fn durable_part(message: Message, spooled: Seq) -> Option<Message> {
+    let Message::Event(mut batch) = message else {
+        return Some(message);
+    };
+    batch.events.retain(|event| event.seq <= spooled);
+    (!batch.events.is_empty()).then_some(Message::Event(batch))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nodemedic_protocol::event::{Event, EventBatch, EventKind};
+    use nodemedic_protocol::message::{Presence, Session};
+    use nodemedic_protocol::{BootId, Component, SessionId, StreamId, WallTime};
+
+    #[test]
+    fn of_events_only_those_leave_that_are_durable() {
+        let boot_id = BootId::new("boot-1").unwrap();
+        let event = |seq| Event {
+            seq: Seq(seq),
+            boot_id: boot_id.clone(),
+            at: Boottime(seq),
+            wall: WallTime(seq),
+            component: Component::Host,
+            kind: EventKind::ConfigReloaded,
+        };
+        let batch = |seqs: std::ops::RangeInclusive<u64>| {
+            Message::Event(EventBatch {
+                stream: StreamId::new("stream").unwrap(),
+                events: seqs.map(event).collect(),
+            })
+        };
+        for (spooled, wanted) in [(9, Some(batch(7..=9))), (8, Some(batch(7..=8))), (6, None)] {
+            assert_eq!(durable_part(batch(7..=9), Seq(spooled)), wanted);
+        }
+        let session_id = SessionId::new("run-1").unwrap();
+        let presence = Message::Presence(Presence {
+            session: Session {
+                boot_id,
+                session_id,
+            },
+            online: true,
+            wall: WallTime(1),
+            going_down: None,
+        });
+        let left = durable_part(presence.clone(), Seq(0));
+        assert_eq!(left, Some(presence), "everything else goes on");
     }
 }

@@ -9,9 +9,10 @@ use nodemedic_agent_core::Spooled;
 use nodemedic_agent_core::memory::{LeaseMemory, Memory};
 use nodemedic_agent_host::spool::Spool;
 use nodemedic_agent_host::store::Store;
-use nodemedic_protocol::event::Event;
 use nodemedic_protocol::{BootId, Seq};
 use tokio::sync::mpsc;
+
+use crate::backlog::{Backlog, Change};
 
 /// Orders that are not done yet. Each turn of the core makes a handful; a disk that is this far
 /// behind is told again later.
@@ -24,17 +25,10 @@ pub enum Write {
     Memory(Box<Memory>),
     /// Over restarts on this boot.
     Leases(LeaseMemory),
-    /// One more event.
-    Append(Box<Event>),
-    /// One event in the place of several.
-    Replace {
-        /// The first one.
-        first: Seq,
-        /// The last one.
-        last: Seq,
-        /// What stands for them.
-        with: Box<Event>,
-    },
+    /// One more change of the event spool.
+    Spool(Change),
+    /// What was refused of the event spool, again.
+    SpoolAgain,
     /// All events up to this one are stored elsewhere.
     Trim {
         /// The last one.
@@ -62,6 +56,10 @@ pub struct Written {
     pub state: bool,
     /// Why not, with the remedy.
     pub error: Option<String>,
+    /// The highest number in the event spool that is durable.
+    pub spooled: Seq,
+    /// Changes of the event spool that the disk has refused so far.
+    pub unspooled: usize,
 }
 
 /// The storage thread, from outside. It ends when this is dropped, after what it was told.
@@ -71,6 +69,7 @@ pub struct Storage {
     written: mpsc::Receiver<Written>,
     under_way: usize,
     state_under_way: usize,
+    spooled: Seq,
 }
 
 impl Write {
@@ -98,6 +97,7 @@ impl Storage {
         }
         // Better now than at the first restart of a service.
         store.keep_memory(&memory.value)?;
+        let spooled_through = spool.through();
         let (orders, inbox) = channel();
         let (answers, written) = mpsc::channel(ORDERS_MAX);
         std::thread::Builder::new()
@@ -109,6 +109,7 @@ impl Storage {
             written,
             under_way: 0,
             state_under_way: 0,
+            spooled: spooled_through,
         };
         let found = Found {
             memory: memory.value,
@@ -136,6 +137,13 @@ impl Storage {
         self.state_under_way == 0
     }
 
+    /// The highest number of an event that is durable: one above it would be given to another event
+    /// after a crash.
+    #[must_use]
+    pub const fn spooled(&self) -> Seq {
+        self.spooled
+    }
+
     /// Gives an order.
     pub fn write(&mut self, write: Write) {
         let state = usize::from(write.is_state());
@@ -154,6 +162,7 @@ impl Storage {
                 self.under_way = self.under_way.saturating_sub(1);
                 let state = usize::from(written.state);
                 self.state_under_way = self.state_under_way.saturating_sub(state);
+                self.spooled = written.spooled;
                 written
             }
             None => std::future::pending().await,
@@ -162,26 +171,43 @@ impl Storage {
 }
 
 fn serve(store: &Store, mut spool: Spool, inbox: &Receiver<Write>, done: &mpsc::Sender<Written>) {
+    let mut backlog = Backlog::default();
     while let Ok(write) = inbox.recv() {
         let memory = matches!(write, Write::Memory(_));
         let state = write.is_state();
         let error = match write {
             Write::Memory(memory) => store.keep_memory(&memory).map_err(|e| e.to_string()),
             Write::Leases(leases) => store.keep_leases(&leases).map_err(|e| e.to_string()),
-            Write::Append(event) => spool.append(&event).map_err(|e| e.to_string()),
-            Write::Replace { first, last, with } => {
-                spool.replace(first, last, &with).map_err(|e| e.to_string())
+            Write::Spool(change) => {
+                backlog.push(change);
+                flush(&mut backlog, &mut spool)
             }
-            Write::Trim { through } => spool.trim(through).map_err(|e| e.to_string()),
+            Write::SpoolAgain => flush(&mut backlog, &mut spool),
+            Write::Trim { through } => {
+                backlog.trim(through);
+                let trimmed = spool.trim(through).map_err(|e| e.to_string());
+                // What was trimmed may have made room.
+                trimmed.and(flush(&mut backlog, &mut spool))
+            }
         };
         let written = Written {
             memory,
             state,
             error: error.err(),
+            spooled: spool.through(),
+            unspooled: backlog.waiting(),
         };
         // No more than ORDERS_MAX are under way, so there is room; without a reader the agent ends.
         if done.blocking_send(written).is_err() {
             return;
         }
     }
+}
+
+fn flush(backlog: &mut Backlog, spool: &mut Spool) -> Result<(), String> {
+    let write = |change: &Change| match change {
+        Change::Append(event) => spool.append(event),
+        Change::Replace { first, last, with } => spool.replace(*first, *last, with),
+    };
+    backlog.flush(write).map_err(|error| error.to_string())
 }

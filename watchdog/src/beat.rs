@@ -134,9 +134,6 @@ pub enum Status {
     Full = 5,
 }
 
-/// What the sender is told, and what the log is.
-pub type Refused = (Status, &'static str);
-
 /// Bytes at a place; zeros beyond the end, which every caller has checked before.
 fn at<const N: usize>(bytes: &[u8], place: usize) -> [u8; N] {
     let part = bytes.get(place..place + N).and_then(|part| part.try_into().ok());
@@ -156,36 +153,26 @@ pub(crate) fn promises(beat: &[u8]) -> impl Iterator<Item = Promise> + Clone {
 ///
 /// # Errors
 /// When it is not.
-pub fn check(beat: &[u8]) -> Result<(), Refused> {
-    let bad = |why| Err((Status::Malformed, why));
+pub fn check(beat: &[u8]) -> Result<(), Status> {
     if beat.len() < HEADER || !beat.starts_with(MAGIC) {
-        return bad("no header");
+        return Err(Status::Malformed);
     }
     if beat[4] != VERSION {
-        return Err((Status::OtherVersion, "of another version"));
+        return Err(Status::OtherVersion);
     }
     let count = usize::from(u16::from_le_bytes(at(beat, 6)));
-    if beat[5] != 1 || count > PROMISES_MAX || beat.len() != HEADER + RECORD * count {
-        return bad("kind, count and length do not agree");
-    }
-    if beat[LEAVING] > 1 || beat[LEAVING + 1..HEADER].iter().any(|b| *b != 0) {
-        return bad("unknown flags, or reserved bytes are used");
-    }
-    let next = u64_at(beat, NEXT);
-    if u64_at(beat, SESSION) == 0
-        || u64_at(beat, SEQUENCE) == 0
-        || !(1..=NEXT_MAX_MS).contains(&next)
-    {
-        return bad("session, sequence or next is out of range");
-    }
-    if promises(beat).count() != count {
-        return bad("a target is neither a session nor a cgroup");
-    }
+    let numbers = [SESSION, SEQUENCE, NEXT].map(|place| u64_at(beat, place));
     let twice = |(i, p): (usize, Promise)| promises(beat).take(i).any(|other| other.is_about(&p));
-    if promises(beat).enumerate().any(twice) {
-        return bad("a target is named twice");
-    }
-    Ok(())
+    let well_formed = beat[5] == 1
+        && count <= PROMISES_MAX
+        && beat.len() == HEADER + RECORD * count
+        && beat[LEAVING] <= 1
+        && beat[LEAVING + 1..HEADER].iter().all(|reserved| *reserved == 0)
+        && !numbers.contains(&0)
+        && numbers[2] <= NEXT_MAX_MS
+        && promises(beat).count() == count
+        && !promises(beat).enumerate().any(twice);
+    if well_formed { Ok(()) } else { Err(Status::Malformed) }
 }
 
 /// An answer: enforcement is 1 (hardware), 2 (software) or 3 (none); then session, sequence,

@@ -4,107 +4,93 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use nix::errno::Errno;
-use nix::unistd::write;
+use nix::{errno::Errno, unistd::write};
 
-use crate::sys;
+use crate::edge::say;
+use crate::host::{INFO, Settings};
+use crate::sys::watchdog;
 
-const WDIOF_MAGICCLOSE: u32 = 0x0100;
-const WDIOF_PRETIMEOUT: u32 = 0x0200;
-const WDIOS_DISABLECARD: i32 = 1;
+const WDIOF_MAGICCLOSE: i32 = 0x0100;
+const WDIOF_PRETIMEOUT: i32 = 0x0200;
+const GETSUPPORT: u8 = 0;
 const GETBOOTSTATUS: u8 = 2;
-const SETOPTIONS: u8 = 4;
 const SETTIMEOUT: u8 = 6;
 const GETTIMEOUT: u8 = 7;
 const SETPRETIMEOUT: u8 = 8;
 
-/// A file of `/dev/watchdog*`.
+/// A file of `/dev/watchdog*`, and whether it cannot be disarmed.
 #[derive(Debug)]
-pub struct Device {
-    file: File,
-    /// What there is to say of it.
-    pub words: String,
-    /// It resets the host so many milliseconds after it was last fed.
-    pub timeout_ms: u64,
-    /// Why the host booted last: `WDIOF_*` bits.
-    pub boot_status: u32,
-    /// It cannot be disarmed.
-    pub nowayout: bool,
-}
+pub struct Device(File, bool);
 
 impl Device {
     /// Opens a device, which arms it, and sets its timeout, and its pretimeout if that is not 0.
+    /// What is true of it goes to the settings.
     ///
     /// # Errors
     /// With the path, the cause and a remedy.
     pub fn open(
-        path: &Path,
-        timeout_ms: u64,
+        name: &str,
+        settings: &mut Settings,
         pretimeout_ms: u64,
-        sys_root: &Path,
+        sys_root: &str,
     ) -> Result<Device, String> {
-        let name = path.display();
-        let file = File::options().write(true).open(path).map_err(|e| {
+        let file = File::options().write(true).open(name).map_err(|e| {
             format!(
                 "cannot open {name}: {e}; only one program may hold it (look for systemd's \
                  RuntimeWatchdogSec, sbd, watchdogd), or use --no-device"
             )
         })?;
-        let support = sys::support(&file)
-            .map_err(|e| format!("{name} is no watchdog device: {e}; use --no-device"))?;
+        let no_device = |e| format!("{name} is no watchdog device: {e}; use --no-device");
+        let [options, ..] = watchdog(&file, GETSUPPORT, 0).map_err(no_device)?;
         let seconds = |ms: u64| i32::try_from(ms.div_ceil(1000)).unwrap_or(i32::MAX);
         // Drivers round: only what they answer is true.
-        let timeout = sys::int(&file, SETTIMEOUT, seconds(timeout_ms))
-            .and_then(|_| sys::int(&file, GETTIMEOUT, 0))
-            .and_then(|s| u64::try_from(s).ok().filter(|s| *s > 0).ok_or(Errno::ERANGE))
+        let timeout = watchdog(&file, SETTIMEOUT, seconds(settings.timeout_ms))
+            .and_then(|_| watchdog(&file, GETTIMEOUT, 0))
+            .and_then(|s| u64::try_from(s[0]).ok().filter(|s| *s > 0).ok_or(Errno::ERANGE))
             .map_err(|e| {
                 // It is armed since the open; who gives up must not leave a bomb behind.
                 let disarmed = if write(&file, b"V").is_ok() { "disarmed" } else { "ARMED" };
-                format!("{name} refuses a timeout of {timeout_ms} ms: {e}; {disarmed}; try 60s")
+                let wanted = settings.timeout_ms;
+                format!("{name} refuses a timeout of {wanted} ms: {e}; {disarmed}; try 60s")
             })?;
-        let wants = pretimeout_ms > 0;
-        let pretimeout = match support.options & WDIOF_PRETIMEOUT {
-            _ if !wants => Ok(0),
+        let pretimeout = match options & WDIOF_PRETIMEOUT {
+            _ if pretimeout_ms == 0 => Ok(0),
             0 => Err(Errno::EOPNOTSUPP),
-            _ => sys::int(&file, SETPRETIMEOUT, seconds(pretimeout_ms)),
+            _ => watchdog(&file, SETPRETIMEOUT, seconds(pretimeout_ms)).map(|s| s[0]),
         };
-        let class = path.file_name().filter(|name| *name != "watchdog");
-        let class = sys_root.join("class/watchdog").join(class.unwrap_or("watchdog0".as_ref()));
-        let nowayout = fs::read(class.join("nowayout")).is_ok_and(|text| text.starts_with(b"1"))
-            || support.options & WDIOF_MAGICCLOSE == 0;
-        let boot_status = sys::int(&file, GETBOOTSTATUS, 0).map_or(0, i32::cast_unsigned);
-        let identity = String::from_utf8_lossy(&support.identity);
-        let words = format!(
-            "{name} ({}) is armed: it resets this host after {timeout} s without food; pretimeout: \
-             {pretimeout:?} s; boot status {boot_status:#x}; can be disarmed: {}",
-            identity.trim_end_matches('\0'),
-            !nowayout
+        let class = name.rsplit('/').next().filter(|name| *name != "watchdog");
+        let class = class.unwrap_or("watchdog0");
+        let nowayout = Path::new(sys_root).join("class/watchdog").join(class).join("nowayout");
+        let nowayout = fs::read(nowayout).is_ok_and(|text| text.starts_with(b"1"))
+            || options & WDIOF_MAGICCLOSE == 0;
+        settings.timeout_ms = timeout * 1000;
+        settings.flags |= u32::from(nowayout) << 3;
+        settings.boot_status =
+            watchdog(&file, GETBOOTSTATUS, 0).map_or(0, |s| s[0].cast_unsigned());
+        let (disarms, boot_status) = (!nowayout, settings.boot_status);
+        say(
+            INFO,
+            format_args!(
+                "{name} is armed: it resets this host after {timeout} s without food; pretimeout: \
+                 {pretimeout:?} s; boot status {boot_status:#x}; can be disarmed: {disarms}"
+            ),
         );
-        Ok(Device { file, words, timeout_ms: timeout * 1000, boot_status, nowayout })
+        Ok(Device(file, nowayout))
     }
 
     /// Feeds it. Any byte but V does. By write, because some drivers refuse WDIOC_KEEPALIVE.
     ///
     /// # Errors
     /// When the driver does not take it.
-    pub fn feed(&self) -> nix::Result<()> {
-        write(&self.file, b"\n").map(|_| ())
+    pub fn feed(&self) -> nix::Result<usize> {
+        write(&self.0, b"\n")
     }
 
     /// Stops it when it is closed after this. Nothing but an authorised stop calls this.
     ///
     /// # Errors
     /// When the driver does not take it, or says that there is no way out.
-    pub fn disarm(&self) -> nix::Result<()> {
-        let stopped = sys::int(&self.file, SETOPTIONS, WDIOS_DISABLECARD);
-        write(&self.file, b"V")?;
-        match stopped {
-            // Not every driver has this call; magic close is what all have.
-            Ok(_) | Err(Errno::ENOTTY | Errno::EOPNOTSUPP | Errno::EINVAL) if !self.nowayout => {
-                Ok(())
-            }
-            Ok(_) => Err(Errno::EBUSY),
-            Err(e) => Err(e),
-        }
+    pub fn disarm(&self) -> nix::Result<usize> {
+        if self.1 { Err(Errno::EBUSY) } else { write(&self.0, b"V") }
     }
 }

@@ -1,9 +1,8 @@
 //! What a guard knows of its host before it starts, and all that it sees and does there.
 
-use std::fmt::{self, Arguments};
+use std::fmt::Arguments;
 
-use nix::errno::Errno;
-use nix::sys::signal::Signal;
+use nix::{errno::Errno, sys::signal::Signal};
 
 use crate::beat::Promise;
 
@@ -19,15 +18,9 @@ pub const WARNING: u8 = 4;
 /// For the record.
 pub const INFO: u8 = 6;
 
-/// What the kernel refused.
+/// What could not be done, and what the kernel said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault(pub &'static str, pub Errno);
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {}: {}", self.0, self.1)
-    }
-}
 
 /// What a guard may do besides striking at targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +46,7 @@ pub trait Host {
     /// True when the target holds this program itself.
     fn is_self(&self, target: &Promise) -> bool;
     /// Holds this process as the agent, if it has this start time (0: whichever it has), and says
-    /// its start time.
+    /// its start time, in clock ticks.
     ///
     /// # Errors
     /// When there is no such process.
@@ -84,8 +77,6 @@ pub struct Settings {
     pub dry_run: bool,
     /// Without a device, the last resort is to reboot.
     pub reboot: bool,
-    /// Disarm at a stop even while promises are live.
-    pub release_on_stop: bool,
     /// One more uid that may send.
     pub agent_uid: Option<u32>,
     /// Our own uid.

@@ -2,7 +2,7 @@
 //!
 //! It shares no code with what it watches: the agent reaches it by the datagrams of
 //! docs/reference/watchdog-beat.md only. It reads no configuration file, speaks no network, starts
-//! no process, and has no dependency but the kernel's interface. Once started it allocates nothing.
+//! no program, and has no dependency but the kernel's interface. Once started it allocates nothing.
 
 pub mod args;
 pub mod beat;
@@ -11,7 +11,6 @@ pub mod device;
 pub mod edge;
 pub mod hands;
 pub mod host;
-pub mod processes;
 pub mod sys;
 pub mod table;
 pub mod verdict;

@@ -1,9 +1,9 @@
 //! The program: arguments in, exit code out; the life of the process between them.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Write, stdout};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 use nix::libc::{SCHED_FIFO, SCHED_RR};
@@ -12,12 +12,11 @@ use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::geteuid;
-use nodemedic_watchdog::args::{Args, HELP};
+use nodemedic_watchdog::args::Args;
 use nodemedic_watchdog::clock::boottime_ms;
 use nodemedic_watchdog::device::Device;
 use nodemedic_watchdog::edge::{Manager, Socket, say};
 use nodemedic_watchdog::hands::Hands;
-use nodemedic_watchdog::processes::Processes;
 use nodemedic_watchdog::sys;
 use nodemedic_watchdog::verdict::{ALERT, End, Guard, INFO, Settings, TURN_MAX_MS, WARNING};
 
@@ -29,29 +28,20 @@ const PRIORITY: i32 = 10;
 const STACK: usize = 512 * 1024;
 
 fn main() -> ExitCode {
-    let ended = match Args::parse(std::env::args().skip(1)) {
-        Ok(args) if args.has("--help") => print(HELP),
-        Ok(args) if args.has("--version") => {
-            print(concat!("nodemedic-watchdog ", env!("CARGO_PKG_VERSION"), "\n"))
+    let args = Args::parse(std::env::args().skip(1));
+    let ended = match &args {
+        Ok(Args { print: Some(text), .. }) => {
+            stdout().write_all(text.as_bytes()).map(|()| End::Clean).map_err(|e| e.to_string())
         }
-        Ok(args) => run(&args),
-        Err(error) => {
-            say(ALERT, format_args!("{error}"));
-            return ExitCode::from(64);
-        }
+        Ok(args) => run(args),
+        Err(wrong) => Err(wrong.clone()),
     };
     match ended {
-        Ok(End::Clean | End::HandOver) => ExitCode::SUCCESS,
-        Ok(End::Unverified) => ExitCode::FAILURE,
-        Err(error) => {
-            say(ALERT, format_args!("{error}"));
-            ExitCode::FAILURE
-        }
+        Ok(End::Clean | End::HandOver) => return ExitCode::SUCCESS,
+        Ok(End::Unverified) => {}
+        Err(error) => say(ALERT, format_args!("{error}")),
     }
-}
-
-fn print(text: &str) -> Result<End, String> {
-    stdout().write_all(text.as_bytes()).map(|()| End::Clean).map_err(|e| e.to_string())
+    if args.is_err() { ExitCode::from(64) } else { ExitCode::FAILURE }
 }
 
 fn run(args: &Args) -> Result<End, String> {
@@ -60,81 +50,36 @@ fn run(args: &Args) -> Result<End, String> {
     mask.add(Signal::SIGINT);
     let no_signals = |e| format!("cannot receive signals: {e}");
     mask.thread_block().map_err(no_signals)?;
-    let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-    let signals = SignalFd::with_flags(&mask, flags).map_err(no_signals)?;
-    let agent_uid = args.uid()?;
-    let path = args.path("--socket");
-    let socket = Socket::bind(&path, agent_uid.is_some())?;
-    let ended = serve(args, socket, &signals, agent_uid);
-    let _gone_already = std::fs::remove_file(path);
+    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK).map_err(no_signals)?;
+    let socket = Socket::bind(&args.socket, args.settings.agent_uid.is_some())?;
+    let (flags, own_uid) = (harden(), geteuid().as_raw());
+    let mut settings = Settings { flags, own_uid, ..args.settings };
+    let device = match args.device.as_ref().filter(|_| !settings.dry_run) {
+        Some(path) => Some(Device::open(path, &mut settings, args.pretimeout_ms, &args.sys_root)?),
+        None => None,
+    };
+    let roots = [Path::new("/proc"), Path::new("/sys/fs/cgroup")];
+    let (hands, earlier) = Hands::open(roots, device, &args.socket, &args.state)?;
+    let ended = watch(Guard::new(boottime_ms(), hands, settings, &earlier), socket, &signals);
+    let _gone_already = fs::remove_file(&args.socket);
     ended
 }
 
-fn serve(
-    args: &Args,
-    socket: Socket,
-    signals: &SignalFd,
-    agent_uid: Option<u32>,
-) -> Result<End, String> {
-    let (dry_run, wanted) = (args.has("--dry-run"), args.span("--timeout")?);
-    let mut flags = harden();
-    let processes = Processes::open(&args.path("--proc-root"), &args.path("--cgroup-root"))?;
-    let device = match args.has("--device") && !dry_run {
-        true => {
-            let (pretimeout, sys_root) = (args.span("--pretimeout")?, args.path("--sys-root"));
-            Some(Device::open(&args.path("--device"), wanted, pretimeout, &sys_root)?)
-        }
-        false => None,
-    };
-    let (timeout_ms, boot_status) = match &device {
-        Some(device) => {
-            say(INFO, format_args!("{}", device.words));
-            flags |= u32::from(device.nowayout) << 3;
-            (device.timeout_ms, device.boot_status)
-        }
-        None => {
-            let how = if dry_run {
-                "a dry run: nothing is enforced"
-            } else {
-                "promises are enforced by killing alone"
-            };
-            say(INFO, format_args!("no device is open: {how}"));
-            (wanted, 0)
-        }
-    };
-    let settings = Settings {
-        hardware: args.has("--device"),
-        timeout_ms,
-        dry_run,
-        reboot: args.text("--last-resort") == "reboot",
-        release_on_stop: args.has("--release-on-stop"),
-        agent_uid,
-        own_uid: geteuid().as_raw(),
-        flags,
-        boot_status,
-    };
-    let promises = PathBuf::from(format!("{}.promises", args.text("--socket")));
-    let (hands, earlier) = Hands::open(processes, device, &promises, &args.path("--state"))?;
-    watch(Guard::new(boottime_ms(), hands, settings, &earlier), socket, signals)
-}
-
 fn watch(mut guard: Guard<Hands>, mut socket: Socket, signals: &SignalFd) -> Result<End, String> {
-    let manager = Manager::from_env();
-    let (mut told_at, mut stopping) = (0, false);
+    let (manager, mut told_at, mut stopping) = (Manager::from_env(), 0, "");
     guard.turn(boottime_ms());
-    manager.tell(format_args!("READY=1\nSTATUS=waits for the agent"));
-    say(INFO, format_args!("ready"));
+    manager.tell(format_args!("READY=1"));
+    say(INFO, format_args!("ready; {} promises of the last run", guard.count().0));
     loop {
-        let wait = guard.wait_ms(boottime_ms()).min(manager.every_ms.unwrap_or(TURN_MAX_MS));
+        let wait = PollTimeout::try_from(guard.wait_ms(boottime_ms())).unwrap_or(PollTimeout::ZERO);
         let fds = [socket.inner.as_fd(), signals.as_fd()];
-        let mut fds = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-        match poll(&mut fds, PollTimeout::try_from(wait).unwrap_or(PollTimeout::ZERO)) {
+        match poll(&mut fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)), wait) {
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(e) => return Err(format!("cannot wait for beats: {e}")),
         }
         if signals.read_signal().is_ok_and(|signal| signal.is_some()) {
-            stopping = true;
-            manager.tell(format_args!("STOPPING=1"));
+            // A stop may take as long as the longest promise: each turn asks for ten seconds more.
+            stopping = "\nSTOPPING=1\nEXTEND_TIMEOUT_USEC=10000000";
             guard.stop();
         }
         for _ in 0..BEATS_PER_TURN {
@@ -145,16 +90,12 @@ fn watch(mut guard: Guard<Hands>, mut socket: Socket, signals: &SignalFd) -> Res
         }
         let now = boottime_ms();
         guard.turn(now);
-        if let Some(every) = manager.every_ms
-            && now >= told_at + every
-        {
+        // Only a loop that turns says so. WatchdogSec= has to be three seconds at least.
+        if now >= told_at + TURN_MAX_MS || !stopping.is_empty() {
             told_at = now;
             let (held, broken) = guard.count();
-            manager.tell(format_args!("WATCHDOG=1\nSTATUS=promises: {held}, broken: {broken}"));
-        }
-        if stopping {
-            // A stop may take as long as the longest promise: each turn asks for ten seconds more.
-            manager.tell(format_args!("EXTEND_TIMEOUT_USEC=10000000"));
+            let status = format_args!("STATUS=promises: {held}, broken: {broken}");
+            manager.tell(format_args!("WATCHDOG=1\n{status}{stopping}"));
         }
         if let Some(end) = guard.end(now) {
             return Ok(end);
@@ -165,26 +106,22 @@ fn watch(mut guard: Guard<Hands>, mut socket: Socket, signals: &SignalFd) -> Res
 /// Makes it harder for a starved host to starve this process. Each refusal is said once and lived
 /// with. Gives bits 0 (memory locked) and 1 (real time) of an answer's flags.
 fn harden() -> u32 {
-    let mut flags = 3;
     std::hint::black_box([0_u8; STACK]);
     // Without privilege later allocations would count against RLIMIT_MEMLOCK and could fail.
-    let later = MlockAllFlags::MCL_FUTURE;
-    let which = MlockAllFlags::MCL_CURRENT
-        | if geteuid().is_root() { later } else { MlockAllFlags::empty() };
-    if let Err(e) = mlockall(which) {
-        flags &= !1;
+    let later =
+        if geteuid().is_root() { MlockAllFlags::MCL_FUTURE } else { MlockAllFlags::empty() };
+    let locked = mlockall(MlockAllFlags::MCL_CURRENT | later);
+    if let Err(e) = locked {
         say(WARNING, format_args!("memory is not locked: {e}; needs CAP_IPC_LOCK"));
     }
-    for (policy, name) in [(SCHED_FIFO, "SCHED_FIFO"), (SCHED_RR, "SCHED_RR")] {
-        match sys::real_time(policy, PRIORITY) {
-            Ok(_) => break,
-            Err(e) => say(WARNING, format_args!("no {name}: {e}; needs CAP_SYS_NICE")),
-        }
-        flags &= if policy == SCHED_RR { !2 } else { !0 };
+    let real_time = |policy| sys::real_time(policy, PRIORITY);
+    let timely = real_time(SCHED_FIFO).or_else(|_| real_time(SCHED_RR));
+    if let Err(e) = timely {
+        say(WARNING, format_args!("neither SCHED_FIFO nor SCHED_RR: {e}; needs CAP_SYS_NICE"));
     }
     let adjust = File::options().write(true).open("/proc/self/oom_score_adj");
     if let Err(e) = adjust.and_then(|mut file| file.write_all(b"-1000")) {
         say(WARNING, format_args!("not spared when memory runs out: {e}; needs CAP_SYS_RESOURCE"));
     }
-    flags
+    u32::from(locked.is_ok()) | u32::from(timely.is_ok()) << 1
 }

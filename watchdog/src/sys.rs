@@ -1,55 +1,32 @@
-//! The only room with unsafe code: the calls that nix lacks, each with a safe front. The ioctls are
-//! those of Documentation/watchdog/watchdog-api.rst.
+//! The only room with unsafe code: the calls that nix lacks, each with a safe front.
 #![expect(
     unsafe_code,
-    reason = "nix makes ioctls as unsafe functions, and lacks pidfd, getdents64, sched_setscheduler"
+    reason = "nix has fork and ioctl as unsafe functions, and lacks pidfd, getdents64, real time"
 )]
 
-use std::ffi::c_long;
 use std::fs::File;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use nix::Result;
-use nix::errno::Errno;
-use nix::libc;
 use nix::sys::signal::Signal;
+use nix::unistd::{ForkResult, Pid, fork};
+use nix::{Result, errno::Errno, libc};
 
-/// `struct watchdog_info` of linux/watchdog.h.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Support {
-    /// What the driver can do: `WDIOF_*` bits.
-    pub options: u32,
-    /// Of the card.
-    pub firmware_version: u32,
-    /// The driver's name, ended by a zero.
-    pub identity: [u8; 32],
-}
-
-/// What the driver is and can do.
+/// An ioctl of Documentation/watchdog/watchdog-api.rst. Of its forty bytes `GETSUPPORT` (0) fills
+/// all, and every other one reads or writes the first number: `SETTIMEOUT` (6) and `SETPRETIMEOUT`
+/// (8) do both.
 ///
 /// # Errors
-/// ENOTTY when the file is no watchdog.
-pub fn support(device: &File) -> Result<Support> {
-    nix::ioctl_read!(get, b'W', 0, Support);
-    let mut support = Support::default();
-    // SAFETY: the file is open, and the kernel fills a struct of just this layout.
-    unsafe { get(device.as_raw_fd(), &raw mut support) }.map(|_| support)
-}
-
-/// One of the ioctls of a watchdog that read or write one int: `SETTIMEOUT` (6) and `SETPRETIMEOUT`
-/// (8) both write and read, all others only name their int as read.
-///
-/// # Errors
-/// When the driver refuses.
-pub fn int(device: &File, number: u8, mut value: i32) -> Result<i32> {
+/// ENOTTY when the file is no watchdog, or when the driver refuses.
+pub fn watchdog(device: &File, number: u8, value: i32) -> Result<[i32; 10]> {
+    let mut numbers = [value, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let request = match number {
+        0 => nix::request_code_read!(b'W', number, size_of_val(&numbers)),
         6 | 8 => nix::request_code_readwrite!(b'W', number, size_of::<i32>()),
         _ => nix::request_code_read!(b'W', number, size_of::<i32>()),
     };
-    // SAFETY: the file is open, and the kernel reads and writes one int at most.
-    Errno::result(unsafe { libc::ioctl(device.as_raw_fd(), request, &raw mut value) })?;
-    Ok(value)
+    // SAFETY: the file is open, and the kernel reads and writes these forty bytes at most.
+    Errno::result(unsafe { libc::ioctl(device.as_raw_fd(), request, numbers.as_mut_ptr()) })?;
+    Ok(numbers)
 }
 
 /// Schedules this process in real time, above everything that is not.
@@ -78,20 +55,37 @@ pub fn pidfd(pid: u32) -> Result<OwnedFd> {
 ///
 /// # Errors
 /// ESRCH when it has ended.
-pub fn pidfd_signal(process: &OwnedFd, signal: Signal) -> Result<c_long> {
-    let (fd, signal, flags) = (process.as_raw_fd(), signal as i32, 0);
-    let info = std::ptr::null::<libc::siginfo_t>();
+pub fn pidfd_signal(process: &OwnedFd, signal: Signal) -> Result<()> {
+    let (fd, signal, no_info) = (process.as_raw_fd(), signal as i32, 0_usize);
     // SAFETY: the descriptor is open, and no info is allowed.
-    Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, info, flags) })
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, no_info, 0) };
+    Errno::result(sent).map(|_| ())
 }
 
 /// The next entries of a directory, as getdents64(2) says; 0 at the end.
 ///
 /// # Errors
 /// When the kernel refuses.
-pub fn entries(dir: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize> {
-    let (fd, start, length) = (dir.as_raw_fd(), buffer.as_mut_ptr(), buffer.len());
-    // SAFETY: the kernel writes at most the length of the buffer, which lives until then.
+pub fn entries(dir: &OwnedFd, room: &mut [u8]) -> Result<usize> {
+    let (fd, start, length) = (dir.as_raw_fd(), room.as_mut_ptr(), room.len());
+    // SAFETY: the kernel writes at most the length of the room, which lives until then.
     let n = Errno::result(unsafe { libc::syscall(libc::SYS_getdents64, fd, start, length) })?;
     Ok(usize::try_from(n).unwrap_or(0))
+}
+
+/// Does something in a process of its own, which a disk that hangs may hold for as long as it
+/// likes. It has no descriptor but standard error: the device and the socket are not its to hold.
+///
+/// # Errors
+/// When there is no memory for one more process.
+pub fn apart(work: impl FnOnce()) -> Result<Pid> {
+    // SAFETY: this program has one thread, and the child leaves its memory as it is.
+    if let ForkResult::Parent { child } = unsafe { fork() }? {
+        return Ok(child);
+    }
+    // SAFETY: of what is closed here nothing is used any more.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
+    work();
+    // SAFETY: it takes a number.
+    unsafe { libc::_exit(0) }
 }

@@ -3,11 +3,11 @@
 
 use std::array;
 
-use crate::beat::{self, HEADER, PROMISES_MAX, Promise, RECORD, Refused, SESSION, Status, u64_at};
+use crate::beat::{self, HEADER, PROMISES_MAX, Promise, RECORD, SESSION, Status, u64_at};
 
 /// Promises over all sessions: one full beat, and as many left by an agent that died.
 pub const HELD_MAX: usize = 2 * PROMISES_MAX;
-/// Of one promise in a saved table: session, stage, record.
+/// Of one promise in a saved table: session, stage, whether something was done, record.
 const SAVED: usize = 16 + RECORD;
 /// Longest saved table.
 pub const SAVED_MAX: usize = HEADER + SAVED * HELD_MAX;
@@ -42,31 +42,29 @@ pub struct Held {
     pub look_at: u64,
     /// Three fifths of its time are over, and that was said.
     pub warned: bool,
-    /// Of a live one: its target was asked to end. Of a broken one: something was there to kill.
+    /// Of a live one: its target was asked to end. Else: something was there to kill, so that the
+    /// session that gave it, and did not keep it, cannot withdraw it.
     pub acted: bool,
-    /// The agent did not keep it: the session that gave it cannot withdraw it.
-    pub ours: bool,
     /// A frozen agent may start its target again at any moment: no time to see it gone.
     pub frozen: bool,
 }
 
 impl Held {
-    fn new(now: u64, session: u64, promise: Promise) -> Held {
-        let (warned, acted, ours, frozen) = (false, false, false, false);
-        let (stage, since, look_at) = (Stage::Live, now, now);
-        Held { session, promise, stage, since, look_at, warned, acted, ours, frozen }
+    fn new(now: u64, session: u64, promise: Promise, stage: Stage) -> Held {
+        let (warned, acted, frozen) = (false, false, false);
+        Held { session, promise, stage, since: now, look_at: now, warned, acted, frozen }
     }
 
     /// The same promise as a new beat names it.
     fn renewed(self, now: u64, session: u64, promise: Promise) -> Held {
-        let ours = self.ours && self.session == session;
+        let acted = self.acted && self.session == session;
         match self.stage {
             Stage::Broken => self,
             // Said again, or overdue when it was said: what was known of it stays.
             _ if self.promise == promise || promise.due() <= now => {
-                Held { session, promise, ours, ..self }
+                Held { session, promise, acted, ..self }
             }
-            _ => Held::new(now, session, promise),
+            _ => Held::new(now, session, promise, Stage::Live),
         }
     }
 }
@@ -81,35 +79,35 @@ pub struct Table {
 }
 
 impl Table {
-    /// Nothing is promised.
-    pub const EMPTY: Table = Table { held: [None; HELD_MAX], last: [0; HEADER] };
-
     /// Takes a beat that was checked, of this process, or says why not; then nothing has changed.
     ///
     /// # Errors
     /// When there is no room.
-    pub fn take(&mut self, now: u64, pid: u32, start: u64, beat: &[u8]) -> Result<(), Refused> {
-        let session = u64_at(beat, SESSION);
-        let held = self.held.iter().flatten();
-        let renewed = beat::promises(beat).map(|promise| {
+    pub fn take(&mut self, now: u64, pid: u32, start: u64, beat: &[u8]) -> Result<(), Status> {
+        let (session, mut idle) = (u64_at(beat, SESSION), beat::promises(beat).next().is_none());
+        let held = self.held.iter().flatten().copied();
+        idle &= held.clone().next().is_none();
+        let named = beat::promises(beat).map(|promise| {
             let known = held.clone().find(|h| h.promise.is_about(&promise));
-            known.map_or(Held::new(now, session, promise), |h| h.renewed(now, session, promise))
+            let new = Held::new(now, session, promise, Stage::Live);
+            known.map_or(new, |known| known.renewed(now, session, promise))
         });
-        let kept = |h: &&Held| {
-            let named = beat::promises(beat).any(|p| p.is_about(&h.promise));
-            !named && (h.session != session || h.stage == Stage::Broken || h.ours)
+        let stays = |h: &Held| {
+            let lasting = h.stage == Stage::Broken || h.stage == Stage::Ended && h.acted;
+            let is_named = beat::promises(beat).any(|promise| promise.is_about(&h.promise));
+            !is_named && (lasting || h.session != session)
         };
-        let (ended, open) =
-            (|h: &&Held| h.stage == Stage::Ended, |h: &&Held| h.stage != Stage::Ended);
+        let is_open = |h: &Held| h.stage != Stage::Ended;
         // What has ended gives way when there is no room: it is watched for as long as it can be.
-        let others = held.clone().filter(kept);
-        let mut all =
-            renewed.chain(others.clone().filter(open).chain(others.filter(ended)).copied());
-        let next = array::from_fn(|_| all.next());
-        if all.any(|h| open(&&h)) {
-            return Err((Status::Full, "there are too many promises of all sessions"));
+        let (others, ended) = (held.clone().filter(stays), |h: &Held| !is_open(h));
+        let mut all = named.chain(others.clone().filter(is_open)).chain(others.filter(ended));
+        if !idle {
+            let next = array::from_fn(|_| all.next());
+            if all.any(|h| is_open(&h)) {
+                return Err(Status::Full);
+            }
+            self.held = next;
         }
-        self.held = next;
         self.last.copy_from_slice(&beat[..HEADER]);
         self.last[PID..START].copy_from_slice(&u64::from(pid).to_le_bytes());
         self.last[START..].copy_from_slice(&start.to_le_bytes());
@@ -119,9 +117,11 @@ impl Table {
     /// Promises whose targets are not yet seen gone, and how many of these are broken.
     #[must_use]
     pub fn count(&self) -> (u32, u32) {
-        let held = self.held.iter().flatten();
-        let count = |stage| held.clone().fold(0, |n, h| n + u32::from(h.stage == stage));
-        (count(Stage::Live) + count(Stage::Broken), count(Stage::Broken))
+        self.held.iter().flatten().fold((0, 0), |(open, broken), h| match h.stage {
+            Stage::Live => (open + 1, broken),
+            Stage::Broken => (open + 1, broken + 1),
+            Stage::Ended => (open, broken),
+        })
     }
 
     /// Writes everything; says how long that is.
@@ -131,22 +131,21 @@ impl Table {
         let places = rest.chunks_exact_mut(SAVED);
         self.held.iter().flatten().zip(places).fold(HEADER, |length, (h, place)| {
             place[..8].copy_from_slice(&h.session.to_le_bytes());
-            place[8..10].copy_from_slice(&[h.stage as u8, u8::from(h.ours)]);
+            place[8..10].copy_from_slice(&[h.stage as u8, u8::from(h.acted)]);
             place[16..].copy_from_slice(&h.promise.0);
             length + SAVED
         })
     }
 
-    /// Reads what [`Table::save`] wrote; `None` when it is anything else.
+    /// Reads what [`Table::save`] wrote; of anything else, what is whole.
     #[must_use]
-    pub fn restore(now: u64, bytes: &[u8]) -> Option<Table> {
-        let mut table = Table { last: bytes.get(..HEADER)?.try_into().ok()?, ..Table::EMPTY };
-        for (saved, slot) in bytes[HEADER..].chunks_exact(SAVED).zip(&mut table.held) {
-            let mut held = Held::new(now, u64_at(saved, 0), Promise::parse(&saved[16..])?);
-            held.stage = [Stage::Live, Stage::Broken, Stage::Ended][usize::from(saved[8].min(2))];
-            held.ours = saved[9] == 1;
-            *slot = Some(held);
-        }
-        Some(table)
+    pub fn restore(now: u64, bytes: &[u8]) -> Table {
+        let (last, rest) = bytes.split_first_chunk().unwrap_or((&[0; HEADER], &[]));
+        let mut all = rest.chunks_exact(SAVED).filter_map(|saved| {
+            let stage = [Stage::Live, Stage::Broken, Stage::Ended][usize::from(saved[8].min(2))];
+            let held = Held::new(now, u64_at(saved, 0), Promise::parse(&saved[16..])?, stage);
+            Some(Held { acted: saved[9] == 1, ..held })
+        });
+        Table { held: array::from_fn(|_| all.next()), last: *last }
     }
 }

@@ -6,9 +6,7 @@ use std::mem::replace;
 
 use nix::sys::signal::Signal;
 
-use crate::beat::{
-    self, HEADER, LEAVING, NEXT, Promise, Refused, SENT, SEQUENCE, SESSION, Status, u64_at,
-};
+use crate::beat::{self, HEADER, LEAVING, NEXT, Promise, SENT, SEQUENCE, SESSION, Status, u64_at};
 pub use crate::host::{ALERT, Act, Fault, Host, INFO, SLACK_MS, Settings, VERIFY_MS, WARNING};
 use crate::table::{HELD_MAX, Held, PID, SAVED_MAX, START, Stage, Table};
 
@@ -20,16 +18,18 @@ pub const SILENT_MS: u64 = 1000;
 /// The loop turns at least so often; and so often when somebody waits for its end.
 pub const TURN_MAX_MS: u64 = 1000;
 const STOPPING_MS: u64 = 100;
-/// How often a broken promise is struck at until its target is seen gone.
+/// How soon a broken promise is struck at again until its target is seen gone; later ever more
+/// rarely, because looking at every process fifty times a second would starve others.
 const STRIKE_MS: u64 = 20;
-/// The same once it is late: looking at every process fifty times a second would starve others.
-const STRIKE_LATE_MS: u64 = 500;
+const STRIKE_MAX_MS: u64 = 500;
 /// How often a cgroup that was ended is looked at.
 const ENDED_MS: u64 = 1000;
 /// What goes on is said, and a last resort that failed is tried, again after so long.
 const AGAIN_MS: u64 = 60_000;
 /// A stop waits so long for a target that no signal ends; then it says so and fails.
 const STOP_UNVERIFIED_MS: u64 = 10_000;
+/// Of `/proc/PID/stat`: USER_HZ is 100 on all that this program is built for.
+const TICK_MS: u64 = 10;
 
 macro_rules! say {
     ($to:expr, $level:expr, $($line:tt)*) => { $to.host.say($level, format_args!($($line)*)) };
@@ -74,16 +74,13 @@ pub struct Guard<H> {
 impl<H: Host> Guard<H> {
     /// `earlier`: the table that the watchdog before this one kept; empty when there was none.
     pub fn new(now: u64, mut host: H, settings: Settings, earlier: &[u8]) -> Guard<H> {
-        let mut table = Table::restore(now, earlier).unwrap_or(Table::EMPTY);
+        let mut table = Table::restore(now, earlier);
         let pid = u32::try_from(u64_at(&table.last, PID)).unwrap_or(0);
         if host.hold(pid, u64_at(&table.last, START)).is_ok() {
             table.held.iter_mut().flatten().for_each(|held| held.look_at = now + HEAR_MS);
         }
-        if let (held @ 1.., _) = table.count() {
-            host.say(INFO, format_args!("{held} promises are taken over from the last run"));
-        }
-        let (heard_at, fed_at, reported, stopping) = (now, None, false, false);
         let said = [None; 3];
+        let (heard_at, fed_at, reported, stopping) = (now, None, false, false);
         Guard { host, settings, table, heard_at, fed_at, said, reported, stopping }
     }
 
@@ -100,54 +97,53 @@ impl<H: Host> Guard<H> {
 
     /// One datagram of this process and user; the bytes to answer with.
     pub fn receive(&mut self, now: u64, pid: u32, uid: u32, bytes: &[u8]) -> [u8; HEADER] {
-        let known =
-            uid == 0 || uid == self.settings.own_uid || Some(uid) == self.settings.agent_uid;
+        let Settings { dry_run, hardware, flags, boot_status, .. } = self.settings;
+        let known = [0, self.settings.own_uid, self.settings.agent_uid.unwrap_or(0)].contains(&uid);
         let taken = match known && pid > 0 {
             true => beat::check(bytes).and_then(|()| self.take(now, pid, bytes)),
-            false => Err((Status::NotAllowed, "its sender may not promise here")),
+            false => Err(Status::NotAllowed),
         };
-        if let Err((_, why)) = taken
-            && again(now, &mut self.said[REFUSED])
-        {
-            say!(self, WARNING, "beat of pid {pid}, uid {uid} refused: {why}");
+        let status = taken.err().unwrap_or(Status::Taken);
+        if taken.is_err() && again(now, &mut self.said[REFUSED]) {
+            say!(self, WARNING, "beat of pid {pid}, uid {uid} refused: {status:?}");
         }
-        let status = taken.map_or_else(|(status, _)| status, |()| Status::Taken);
         let unread = matches!(status, Status::Malformed | Status::NotAllowed);
-        let name = |place| if unread { 0 } else { u64_at(bytes, place) };
-        let Settings { dry_run, hardware, flags, boot_status, .. } = self.settings;
+        let [session, sequence] =
+            [SESSION, SEQUENCE].map(|place| if unread { 0 } else { u64_at(bytes, place) });
         let enforcement = if dry_run { 3 } else { 2 - u8::from(hardware) };
-        let reboot = self.settings.reboot && !hardware;
-        let flags = flags | u32::from(self.stopping) << 2 | u32::from(reboot) << 4;
-        let wide = [name(SESSION), name(SEQUENCE), self.settings.answered_ms(), now];
-        let (live, broken) = self.table.count();
+        let reboot = u32::from(self.settings.reboot && !hardware) << 4;
+        let flags = flags | u32::from(self.stopping) << 2 | reboot;
+        let wide = [session, sequence, self.settings.answered_ms(), now];
+        let (live, broken) = self.count();
         beat::answer(status, enforcement, wide, [live, broken, flags, boot_status])
     }
 
-    fn take(&mut self, now: u64, pid: u32, beat: &[u8]) -> Result<(), Refused> {
+    fn take(&mut self, now: u64, pid: u32, beat: &[u8]) -> Result<(), Status> {
         let (last, lives) = (self.table.last, self.host.agent_lives());
         let session = u64_at(beat, SESSION);
         let new = u64_at(&last, SESSION) != session;
         let same = lives && u64_at(&last, PID) == u64::from(pid);
         let older = |place| u64_at(beat, place).cmp(&u64_at(&last, place));
         if beat::promises(beat).any(|promise| self.host.is_self(&promise)) {
-            return Err((Status::Malformed, "it names the watchdog itself"));
+            return Err(Status::Malformed);
         }
-        if lives && !same && self.table.count().0 > 0 {
-            return Err((Status::Stale, "another agent lives and has promised"));
+        let second = lives && !same && self.count().0 > 0;
+        if second || new && older(SENT).is_lt() || !new && older(SEQUENCE).is_le() {
+            return Err(Status::Stale);
         }
-        if new && older(SENT).is_lt() || !new && older(SEQUENCE).is_le() {
-            return Err((Status::Stale, "it is older than one already taken"));
+        let start = match same {
+            true => u64_at(&last, START),
+            false => self.host.hold(pid, 0).map_err(|_| Status::NotAllowed)?,
+        };
+        if start > u64_at(beat, SENT) / TICK_MS {
+            // The sender has ended, and its pid is another's by now.
+            let _nobody_is_held = self.host.hold(0, 0);
+            return Err(Status::NotAllowed);
         }
-        let no_pidfd = |_| (Status::NotAllowed, "its sender cannot be held by a pidfd");
-        let start =
-            if same { u64_at(&last, START) } else { self.host.hold(pid, 0).map_err(no_pidfd)? };
         self.table.take(now, pid, start, beat)?;
         self.heard_at = now;
-        if new {
-            say!(self, INFO, "session {session:016x} of the agent, pid {pid}, began");
-        }
-        if replace(&mut self.reported, false) {
-            say!(self, INFO, "the agent beats again");
+        if replace(&mut self.reported, false) || new {
+            say!(self, INFO, "session {session:016x} of the agent, pid {pid}, beats");
         }
         self.keep();
         Ok(())
@@ -203,56 +199,55 @@ impl<H: Host> Guard<H> {
                 self.strike(now, &target, Some(Signal::SIGTERM));
             }
             // Nobody will start it again, so at a stop nobody waits for what is over.
-            let over =
-                self.stopping && agent == Agent::Dead && self.strike(now, &target, None) == Some(0);
-            return Some(held).filter(|_| !over);
+            let ends = self.stopping && agent == Agent::Dead;
+            let is_over = ends && self.strike(now, &target, None) == Some(0);
+            return Some(held).filter(|_| !is_over);
         }
         if now < held.look_at {
             return Some(held);
         }
-        if held.stage == Stage::Ended {
-            held.look_at = now + ENDED_MS;
-            if self.strike(now, &target, None).is_none_or(|found| found == 0) {
-                return Some(held);
-            }
+        held.look_at = now + ENDED_MS;
+        if held.stage == Stage::Ended && matches!(self.strike(now, &target, None), None | Some(0)) {
+            return Some(held);
         }
         if held.stage != Stage::Broken {
             held = Held { stage: Stage::Broken, since: now, acted: false, ..held };
-            held.ours |= agent != Agent::Beats;
         }
         self.enforce(now, agent, held)
     }
 
     /// One strike at a broken promise.
     fn enforce(&mut self, now: u64, agent: Agent, mut held: Held) -> Option<Held> {
-        let (target, dry) = (held.promise, self.settings.dry_run);
-        let silent = agent == Agent::Silent;
+        let (target, Settings { dry_run, hardware, .. }) = (held.promise, self.settings);
+        // An agent that keeps its promise beats at the deadline: of one that is frozen since before
+        // that, the next beat is perhaps not even due.
+        let mute = agent == Agent::Beats && self.heard_at < target.deadline();
+        let silent = agent == Agent::Silent || mute;
         // What a frozen agent would start again is left to the reset.
-        let leaves = silent && self.settings.hardware;
+        let leaves = silent && hardware;
         let found = self.strike(now, &target, Some(Signal::SIGKILL).filter(|_| !leaves));
-        let empty = found == Some(0);
-        held.frozen = leaves && !empty;
-        if !empty && !leaves && !replace(&mut held.acted, true) {
-            let would = if dry { "would be" } else { "is" };
+        let is_gone = found == Some(0);
+        held.frozen = leaves && !is_gone;
+        if !is_gone && !leaves && !replace(&mut held.acted, true) {
+            let would = if dry_run { "would be" } else { "is" };
             say!(self, ALERT, "{target} runs beyond its promise and {would} killed");
         }
-        if silent && !held.frozen && !dry {
-            // Before its target is seen gone, so that it cannot start that again.
+        // Before its target is seen gone, so that it cannot start that again.
+        let agent_first = silent && !held.frozen && !dry_run;
+        if agent_first {
             let killed = self.host.act(Act::KillAgent);
             self.fault(now, killed);
         }
-        held.ours |= held.acted;
-        if !empty || silent && !dry {
-            let late = now >= held.since + self.settings.verify_ms();
-            held.look_at = now + if late { STRIKE_LATE_MS } else { STRIKE_MS };
+        if agent_first || !is_gone {
+            held.look_at = now + (STRIKE_MS + (now - held.since) / 8).min(STRIKE_MAX_MS);
             return Some(held);
         }
-        if held.acted && !dry {
+        if held.acted && !dry_run {
             let took = now.saturating_sub(target.due());
             say!(self, ALERT, "{target} was killed; seen gone {took} ms after its promise");
             self.host.last_words(now, "killed", &target, "it ran beyond its promise");
         }
-        (held.stage, held.acted, held.look_at) = (Stage::Ended, false, now + ENDED_MS);
+        held.stage = Stage::Ended;
         // The kernel gives no session away twice.
         target.path().map(|_| held)
     }
@@ -264,10 +259,10 @@ impl<H: Host> Guard<H> {
     }
 
     fn fault<T>(&mut self, now: u64, result: Result<T, Fault>) -> Option<T> {
-        if let Err(fault) = &result
+        if let Err(Fault(what, errno)) = &result
             && again(now, &mut self.said[FAILED])
         {
-            say!(self, ALERT, "{fault}");
+            say!(self, ALERT, "cannot {what}: {errno}");
         }
         result.ok()
     }
@@ -276,12 +271,15 @@ impl<H: Host> Guard<H> {
     fn listen(&mut self, now: u64, agent: Agent) {
         let last = &self.table.last;
         let quiet = agent == Agent::Beats || u64_at(last, SESSION) == 0 || last[LEAVING] == 1;
-        if quiet || replace(&mut self.reported, true) {
-            return;
+        if !quiet && !replace(&mut self.reported, true) {
+            let (silence, held) = (now.saturating_sub(self.heard_at), self.count().0);
+            let how = if agent == Agent::Dead { "has ended" } else { "lives" };
+            say!(
+                self,
+                WARNING,
+                "no beat of the agent for {silence} ms, it {how}; promises: {held}"
+            );
         }
-        let (silence, held) = (now.saturating_sub(self.heard_at), self.table.count().0);
-        let how = if agent == Agent::Dead { "has ended" } else { "lives" };
-        say!(self, WARNING, "no beat of the agent for {silence} ms, it {how}; promises: {held}");
     }
 
     /// A promise that is overdue beyond its time.
@@ -323,12 +321,12 @@ impl<H: Host> Guard<H> {
         }
     }
 
-    /// At half of the timeout, which leaves one whole try for a late turn; and only by a turn that
-    /// has just found nothing late.
+    /// At a quarter of the timeout: what is late by less than that is not yet late by half of it.
+    /// Only by a turn that has just found nothing late.
     fn feed(&mut self, now: u64, late: bool) {
         let Settings { hardware, timeout_ms: limit, dry_run, .. } = self.settings;
         let gap = self.fed_at.map(|fed| now.saturating_sub(fed));
-        if !hardware || dry_run || late || gap.is_some_and(|gap| gap < limit / 2) {
+        if !hardware || dry_run || late || gap.is_some_and(|gap| gap < limit / 4) {
             return;
         }
         if let Some(gap) = gap.filter(|gap| *gap > limit / 5 * 3) {
@@ -342,7 +340,7 @@ impl<H: Host> Guard<H> {
     #[must_use]
     pub fn wait_ms(&self, now: u64) -> u64 {
         let times = |h: &Held| [warn_at(h), h.promise.deadline(), h.promise.due(), h.look_at];
-        let food = self.fed_at.map(|fed| fed + self.settings.timeout_ms / 2);
+        let food = self.fed_at.map(|fed| fed + self.settings.timeout_ms / 4);
         let all = self.held().flat_map(times).chain(food).chain([self.silent_at()]);
         let most = if self.stopping { STOPPING_MS } else { TURN_MAX_MS };
         all.filter(|at| *at > now).fold(most, |least, at| least.min(at - now))
@@ -350,9 +348,7 @@ impl<H: Host> Guard<H> {
 
     /// Somebody wants this program to end.
     pub fn stop(&mut self) {
-        if !replace(&mut self.stopping, true) {
-            say!(self, INFO, "asked to stop with {} promises live", self.table.count().0);
-        }
+        self.stopping = true;
     }
 
     /// Whether it may end now, after [`Guard::stop`]. With live promises of an agent that beats,
@@ -360,21 +356,17 @@ impl<H: Host> Guard<H> {
     pub fn end(&mut self, now: u64) -> Option<End> {
         let beats = self.agent(now) == Agent::Beats && self.table.last[LEAVING] == 0;
         let stuck = |h: &Held| now >= h.since + self.settings.verify_ms() + STOP_UNVERIFIED_MS;
-        let end = match self.table.count() {
+        let end = match self.count() {
             _ if !self.stopping => None,
             (0, _) => Some(End::Clean),
-            _ if self.settings.release_on_stop => Some(End::Clean),
             (_, 0) if beats => Some(End::HandOver),
             _ => self.late(now).filter(stuck).map(|_| End::Unverified),
         }?;
-        match (self.settings.hardware && !self.settings.dry_run, end) {
-            (true, End::Clean) => match self.host.act(Act::Disarm) {
-                Ok(()) => say!(self, INFO, "the device is disarmed"),
-                Err(fault) => say!(self, ALERT, "{fault}: feed it, or it resets"),
-            },
-            (true, _) => say!(self, ALERT, "the device stays armed: a watchdog must come"),
-            (false, End::Clean) => {}
-            (false, _) => say!(self, ALERT, "nobody enforces promises until the next run"),
+        let disarms = end == End::Clean && self.settings.hardware && !self.settings.dry_run;
+        if disarms && let Err(Fault(what, errno)) = self.host.act(Act::Disarm) {
+            say!(self, ALERT, "cannot {what}: {errno}; feed it, or it resets this host");
+        } else if end != End::Clean {
+            say!(self, ALERT, "nobody enforces promises until the next run; a device stays armed");
         }
         Some(end)
     }

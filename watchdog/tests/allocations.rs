@@ -1,5 +1,5 @@
 //! Once started the watchdog allocates nothing: it has to kill, write its last words and answer
-//! when there is no memory left. Every allocation of this process is counted, of all threads.
+//! when there is no memory left. Every allocation of this process is counted.
 #![cfg(test)]
 #![expect(unsafe_code, reason = "a global allocator is an unsafe trait")]
 
@@ -15,7 +15,6 @@ use nix::poll::{PollTimeout, poll};
 use nodemedic_watchdog::clock::boottime_ms;
 use nodemedic_watchdog::edge::{Socket, say};
 use nodemedic_watchdog::hands::Hands;
-use nodemedic_watchdog::processes::Processes;
 use nodemedic_watchdog::verdict::{Guard, INFO, Settings};
 
 struct Counting;
@@ -71,6 +70,7 @@ fn beat(leader: u32, start: u64, group: &str) -> Vec<u8> {
     bytes[second + 18] = u8::try_from(group.len()).unwrap();
     bytes[second + 32..].fill(0);
     bytes[second + 32..second + 32 + group.len()].copy_from_slice(group.as_bytes());
+    bytes[24..32].copy_from_slice(&boottime_ms().to_le_bytes());
     bytes[32..40].copy_from_slice(&100_u64.to_le_bytes());
     bytes
 }
@@ -79,7 +79,6 @@ fn beat(leader: u32, start: u64, group: &str) -> Vec<u8> {
 fn nothing_is_allocated_by_beats_turns_strikes_and_last_words() {
     let dir = tempfile::tempdir().unwrap();
     let root = Path::new("/sys/fs/cgroup");
-    let processes = Processes::open(Path::new("/proc"), root).unwrap();
     let unified =
         if root.join("cgroup.controllers").exists() { root.into() } else { root.join("unified") };
     let group = format!("/nodemedic-watchdog-memory-{}", std::process::id());
@@ -89,10 +88,10 @@ fn nothing_is_allocated_by_beats_turns_strikes_and_last_words() {
     let mut works = [(); 2].map(|()| process(&["setsid", "sh", "-c", "echo up; exec sleep 600"]));
     let mut procs = fs::File::options().write(true).open(folder.join("cgroup.procs")).unwrap();
     std::io::Write::write_all(&mut procs, works[1].id().to_string().as_bytes()).unwrap();
-    let path = dir.path().join("w.sock");
+    let state = dir.path().to_str().unwrap();
+    let path = format!("{state}/w.sock");
     let mut socket = Socket::bind(&path, false).unwrap();
-    let promises = dir.path().join("w.sock.promises");
-    let (hands, earlier) = Hands::open(processes, None, &promises, dir.path()).unwrap();
+    let (hands, earlier) = Hands::open([Path::new("/proc"), root], None, &path, state).unwrap();
     let settings = Settings { timeout_ms: 5000, ..Settings::default() };
     let mut guard = Guard::new(boottime_ms(), hands, settings, &earlier);
     let client = UnixDatagram::bind(dir.path().join("a.sock")).unwrap();

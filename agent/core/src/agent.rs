@@ -284,12 +284,7 @@ impl Agent {
         if self.config.mutation.has(Mutation::ActBeforeRemember) {
             self.effects.extend(core::mem::take(&mut out.host));
         }
-        let memory = self.memory();
-        if memory != self.remembered {
-            self.remembered = memory;
-            self.effects
-                .push_back(Effect::Remember(Box::new(self.remembered.clone())));
-        }
+        self.flush_memory();
         let leases = LeaseMemory {
             boot_id: self.facts.session.boot_id.clone(),
             leases: self.leases.records(),
@@ -316,12 +311,32 @@ impl Agent {
         }
     }
 
+    /// The assignment is the bulk of the memory: it is compared where it is, and copied only when
+    /// something has changed.
+    fn flush_memory(&mut self) {
+        let assignment = self.works.assignment();
+        let changed = *assignment != self.remembered.assignment;
+        let known = core::mem::take(&mut self.remembered.assignment);
+        let assignment = if changed { assignment.clone() } else { known };
+        let memory = self.memory();
+        if !changed && memory == self.remembered {
+            self.remembered.assignment = assignment;
+            return;
+        }
+        self.remembered = Memory {
+            assignment,
+            ..memory
+        };
+        let memory = Box::new(self.remembered.clone());
+        self.effects.push_back(Effect::Remember(memory));
+    }
+
+    /// All of it but the assignment.
     fn memory(&self) -> Memory {
         let mut memory = Memory {
             version: VERSION,
             boot_id: Some(self.facts.session.boot_id.clone()),
             epoch_seen: self.epoch_seen,
-            assignment: self.works.assignment().clone(),
             works: self.works.memory(),
             uses: if self.config.mutation.has(Mutation::ForgetUses) {
                 Vec::new()

@@ -177,7 +177,10 @@ impl Agent {
             let Some(on_loss) = held.exclusive() else {
                 continue;
             };
-            if held.generation() != grant.generation || held.ending.is_some() {
+            let ends = held.ending.is_some()
+                && !mutation.has(Mutation::AckRenewsAll)
+                && !mutation.has(Mutation::RenewAfterEnd);
+            if held.generation() != grant.generation || ends {
                 continue;
             }
             let (n, term) = (ack.n, ack.term);

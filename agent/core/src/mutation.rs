@@ -13,13 +13,13 @@ pub enum Mutation {
     ReviveEnded,
     /// A lease runs from when its answer arrives.
     LeaseFromAck,
-    /// An answer renews every grant that is held, not only those that it names.
+    /// An answer renews every grant that is held, not only those that it names and that do not end.
     AckRenewsAll,
-    /// A lease that has ended is prolonged.
+    /// A lease that has ended is prolonged, although its work is being stopped.
     RenewAfterEnd,
     /// Exclusive work starts when it is assigned.
     StartWithoutLease,
-    /// A stop that was asked for counts as a stop that was proved.
+    /// A stop that was asked for counts as a stop that was proved, whatever is seen of it.
     StopUnproved,
     /// Uses of restart budgets are not remembered.
     ForgetUses,

@@ -13,6 +13,7 @@ use nodemedic_protocol::work::{StopCause, WorkState, WorkStatus};
 use nodemedic_protocol::{Level, Now, ServiceName, WorkName};
 
 use crate::agent::Agent;
+use crate::mutation::{Mutation, Mutations};
 use crate::out::Out;
 use crate::report::Picture;
 use crate::supervisor::{Goal, Stage, Unit};
@@ -81,7 +82,7 @@ impl Agent {
             .iter()
             .map(|(work, held)| {
                 let unit = self.supervisor.get(&UnitKey::Work(work.clone()));
-                work_status(work, held, unit)
+                work_status(work, held, unit, self.config.mutation)
             })
             .collect()
     }
@@ -179,11 +180,20 @@ impl Agent {
     }
 }
 
-fn work_status(work: &WorkName, held: &Held, unit: Option<&Unit>) -> WorkStatus {
+fn work_status(
+    work: &WorkName,
+    held: &Held,
+    unit: Option<&Unit>,
+    mutation: Mutations,
+) -> WorkStatus {
     let state = match held.ending {
         Some(cause) if held.stopped => match unit.map(Unit::stage) {
             // Somebody started it again behind our back, and it is being stopped.
-            Some(Stage::Acting { .. } | Stage::Unproved { .. }) => WorkState::Stopping,
+            Some(Stage::Acting { .. } | Stage::Unproved { .. })
+                if !mutation.has(Mutation::StopUnproved) =>
+            {
+                WorkState::Stopping
+            }
             _ => WorkState::Stopped(cause),
         },
         Some(StopCause::Asked | StopCause::LeaseLost | StopCause::Fenced | StopCause::Refused) => {

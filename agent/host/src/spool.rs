@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use nodemedic_agent_core::Spooled;
 use nodemedic_edge::files;
-use nodemedic_protocol::event::Event;
+use nodemedic_protocol::event::{Event, EventKind};
 use nodemedic_protocol::{Seq, StreamId};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,10 @@ use crate::boot;
 
 /// The file. The core bounds the number of events; this bounds what a defect could do to a disk.
 pub const SPOOL_MAX_BYTES: u64 = 64 << 20;
+
+/// What trims may add to a full file: each is some sixty bytes, and one of the next makes the file
+/// short again.
+const TRIM_ROOM_BYTES: u64 = 256 << 10;
 
 /// A file with less history than this is not worth writing anew.
 const HISTORY_MIN_BYTES: u64 = 1 << 20;
@@ -53,7 +57,7 @@ pub enum SpoolError {
     /// A file operation failed.
     #[error(transparent)]
     File(#[from] files::FileError),
-    /// Beyond [`SPOOL_MAX_BYTES`], or one event beyond its own bound.
+    /// Beyond [`SPOOL_MAX_BYTES`].
     #[error("the event spool is full: {bytes} bytes")]
     Full {
         /// How large it would be.
@@ -80,6 +84,10 @@ pub struct Spool {
     live_bytes: u64,
     /// Of each event that waits, in order: its number and the length of its line.
     waiting: Vec<(Seq, u64)>,
+    /// The highest number that the file knows of.
+    through: Seq,
+    /// Half a line may stand behind `bytes`.
+    torn: bool,
 }
 
 impl Spool {
@@ -91,7 +99,7 @@ impl Spool {
     pub fn open(directory: &Path) -> Result<(Spool, Spooled, Option<String>), SpoolError> {
         files::ensure_dir(directory, 0o750)?;
         let path = directory.join("events");
-        let cap = usize::try_from(SPOOL_MAX_BYTES).unwrap_or(usize::MAX);
+        let cap = usize::try_from(SPOOL_MAX_BYTES + TRIM_ROOM_BYTES).unwrap_or(usize::MAX);
         let (found, mut complaint) = match files::read_capped(&path, cap) {
             Ok(bytes) => (bytes.unwrap_or_default(), None),
             Err(error) => (Vec::new(), Some(error.to_string())),
@@ -125,23 +133,35 @@ impl Spool {
         };
         // Written anew: this cuts off a torn end, and history with it.
         let (file, bytes, waiting) = write_anew(&path, &spooled)?;
+        let newest = waiting.last().map_or(Seq(0), |(seq, _)| *seq);
         let spool = Spool {
             path,
             file,
             bytes,
             live_bytes: bytes,
+            through: spooled.trimmed.max(newest),
             waiting,
+            torn: false,
         };
         Ok((spool, spooled, complaint))
     }
 
-    /// Adds one event.
+    /// Adds one event. One that is too long for any spool leaves its number here and no more.
     ///
     /// # Errors
     /// When the disk refuses or the spool is full.
     pub fn append(&mut self, event: &Event) -> Result<(), SpoolError> {
-        let length = self.write(&Line::Append(event.clone()), true)?;
+        let mut line = Line::Append(event.clone());
+        if encode(&line, &self.path)?.len() > LINE_MAX_BYTES {
+            let (first, last) = (event.seq, event.seq);
+            line = Line::Append(Event {
+                kind: EventKind::Dropped { first, last },
+                ..event.clone()
+            });
+        }
+        let length = self.write(&line, true)?;
         self.waiting.push((event.seq, length));
+        self.through = self.through.max(event.seq);
         self.live_bytes += length;
         Ok(())
     }
@@ -160,8 +180,11 @@ impl Spool {
         self.forget(|seq| (first..=last).contains(&seq));
         let at = self.waiting.partition_point(|(seq, _)| *seq < with.seq);
         self.waiting.insert(at, (with.seq, length));
+        self.through = self.through.max(with.seq);
         self.live_bytes += length;
-        self.shorten()
+        // It is durable; what could not be made shorter is tried again with the next line.
+        let _later = self.shorten();
+        Ok(())
     }
 
     /// Forgets all events up to this one. Need not survive a power cut: a second trim is harmless.
@@ -172,6 +195,13 @@ impl Spool {
         self.write(&Line::Trim { through }, false)?;
         self.forget(|seq| seq <= through);
         self.shorten()
+    }
+
+    /// The highest number that is durable here: a number above it would be given again after a
+    /// crash.
+    #[must_use]
+    pub const fn through(&self) -> Seq {
+        self.through
     }
 
     /// Events that wait.
@@ -207,8 +237,15 @@ impl Spool {
         let bytes = encode(line, &self.path)?;
         let length = bytes.len() as u64;
         let after = self.bytes + length;
-        if after > SPOOL_MAX_BYTES || bytes.len() > LINE_MAX_BYTES {
+        // A trim makes room, so it must find some.
+        let max = SPOOL_MAX_BYTES + if durably { 0 } else { TRIM_ROOM_BYTES };
+        if after > max || bytes.len() > LINE_MAX_BYTES {
             return Err(SpoolError::Full { bytes: after });
+        }
+        if self.torn {
+            let cut = self.file.set_len(self.bytes);
+            cut.map_err(|cause| io_error("cut", &self.path, cause))?;
+            self.torn = false;
         }
         let written = self.file.write_all(&bytes).and_then(|()| {
             if durably {
@@ -219,7 +256,7 @@ impl Spool {
         });
         if let Err(cause) = written {
             // Half a line must not stand before the next one.
-            let _same_disk = self.file.set_len(self.bytes);
+            self.torn = self.file.set_len(self.bytes).is_err();
             return Err(io_error("append to", &self.path, cause));
         }
         self.bytes = after;
@@ -232,7 +269,7 @@ impl Spool {
         if history < HISTORY_MIN_BYTES || history < self.live_bytes {
             return Ok(());
         }
-        let cap = usize::try_from(SPOOL_MAX_BYTES).unwrap_or(usize::MAX);
+        let cap = usize::try_from(SPOOL_MAX_BYTES + TRIM_ROOM_BYTES).unwrap_or(usize::MAX);
         let found = files::read_capped(&self.path, cap)?.unwrap_or_default();
         let Some(spooled) = replay(&found).spooled else {
             let cause = io::Error::other("it was changed by somebody else");
@@ -463,20 +500,28 @@ mod tests {
     }
 
     #[test]
-    fn an_event_without_bounds_is_refused_and_harms_nothing() {
+    fn an_event_without_bounds_leaves_its_number_and_no_more() {
         let dir = tempfile::tempdir().unwrap();
         let (mut spool, _) = open(dir.path());
         let mut absurd = event(1);
         absurd.kind = EventKind::ConfigRefused {
             error: "x".repeat(LINE_MAX_BYTES),
         };
-        assert!(matches!(
-            spool.append(&absurd),
-            Err(SpoolError::Full { .. })
-        ));
+        spool.append(&absurd).unwrap();
         spool.append(&event(2)).unwrap();
+        assert_eq!(spool.through(), Seq(2));
         drop(spool);
-        assert_eq!(seqs(&open(dir.path()).1), [2]);
+        let (mut spool, spooled) = open(dir.path());
+        assert_eq!(seqs(&spooled), [1, 2]);
+        let (first, last) = (Seq(1), Seq(1));
+        assert_eq!(spooled.events[0].kind, EventKind::Dropped { first, last });
+        spool.trim(Seq(2)).unwrap();
+        drop(spool);
+        assert_eq!(
+            open(dir.path()).0.through(),
+            Seq(2),
+            "trimmed is durable too"
+        );
     }
 
     proptest! {

@@ -86,23 +86,23 @@ impl Coordinator {
 
     fn judge_node(&self, now: Now, node: &Node, verdicts: &mut Verdicts) {
         let name = node.name();
-        let lost = format!("node/{name}/lost");
+        let lost = || format!("node/{name}/lost");
         match node.life.kind() {
             // One that was told before the storm stays; one of the storm is told when that is over.
             Liveness::Lost if self.brake.state() != BrakeState::Off => {
-                verdicts.insert(lost, Verdict::Unseen);
+                verdicts.insert(lost(), Verdict::Unseen);
             }
             Liveness::Lost => {
                 let firing = self.lost(node);
-                verdicts.insert(lost, Verdict::Fires(firing));
+                verdicts.insert(lost(), Verdict::Fires(firing));
             }
             // It came back, but may go again at once: not over yet.
             Liveness::Unheard | Liveness::Returning => {
-                verdicts.insert(lost, Verdict::Unseen);
+                verdicts.insert(lost(), Verdict::Unseen);
             }
             Liveness::Fenced => {
                 if let Some(firing) = self.off(node) {
-                    verdicts.insert(lost, Verdict::Fires(firing));
+                    verdicts.insert(lost(), Verdict::Fires(firing));
                 }
             }
             Liveness::Alive | Liveness::Suspect | Liveness::Away => {}

@@ -22,18 +22,20 @@ use crate::stored::Write;
 impl Coordinator {
     /// Numbers, stores and sends what has changed, for every node that was heard.
     pub(crate) fn assign_all(&mut self, now: Now) {
-        let mut grants: BTreeMap<NodeId, Vec<Assigned>> = BTreeMap::new();
+        let mut grants: BTreeMap<&NodeId, Vec<&Grant>> = BTreeMap::new();
         for grant in self.grants.all() {
-            let assigned = assigned(grant);
-            let name = grant.record.node.clone();
-            grants.entry(name).or_default().push(assigned);
+            grants.entry(&grant.record.node).or_default().push(grant);
         }
         let mut changed = Vec::new();
         for (name, node) in &mut self.nodes {
             if node.words.stamp.is_none() {
                 continue;
             }
-            let mut works = grants.remove(name).unwrap_or_default();
+            let held = grants.remove(name).unwrap_or_default();
+            if is_told(node, &held) {
+                continue;
+            }
+            let mut works: Vec<Assigned> = held.into_iter().map(assigned).collect();
             works.extend(ghosts(node, &works, &self.works));
             works.sort_by(|a, b| (&a.spec.name, a.generation).cmp(&(&b.spec.name, b.generation)));
             works.reverse();
@@ -191,12 +193,35 @@ fn assigned(grant: &Grant) -> Assigned {
     Assigned {
         spec: grant.record.spec.clone(),
         generation: grant.record.key.generation,
-        desired: if grant.releasing() {
-            Desired::Stop
-        } else {
-            Desired::Run
-        },
+        desired: desired(grant),
     }
+}
+
+const fn desired(grant: &Grant) -> Desired {
+    if grant.releasing() {
+        Desired::Stop
+    } else {
+        Desired::Run
+    }
+}
+
+/// True when a node was told exactly what it holds, and reports nothing else: so it is nearly
+/// always, and nothing need be copied.
+fn is_told(node: &Node, held: &[&Grant]) -> bool {
+    let Some(assignment) = &node.assignment else {
+        return false;
+    };
+    let mut reported = node.words.works.iter().flatten();
+    let strange = reported.any(|(key, status)| {
+        !status.state.is_stopped() && !held.iter().any(|g| g.record.key.work == key.work)
+    });
+    let same = |(told, grant): (&Assigned, &&Grant)| {
+        told.generation == grant.record.key.generation
+            && told.desired == desired(grant)
+            && told.spec == grant.record.spec
+    };
+    let told = &assignment.works;
+    !strange && told.len() == held.len() && told.iter().zip(held).all(same)
 }
 
 /// What a node reports though it does not hold it: it must stop.

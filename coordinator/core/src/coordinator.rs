@@ -5,6 +5,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::format;
+use alloc::sync::Arc;
 
 use nodemedic_protocol::api::Decision;
 use nodemedic_protocol::rng::Rng;
@@ -59,7 +60,7 @@ pub struct Coordinator {
     pub(crate) epoch: Epoch,
     pub(crate) started: Now,
     pub(crate) out: Out,
-    pub(crate) works: BTreeMap<WorkName, WorkSpec>,
+    pub(crate) works: Arc<BTreeMap<WorkName, WorkSpec>>,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(crate) grants: Grants,
     pub(crate) marks: BTreeMap<NodeId, EventMark>,
@@ -95,7 +96,7 @@ impl Coordinator {
             epoch: stored.epoch,
             started: now,
             out: Out::new(stored.journal_last),
-            works: stored.works,
+            works: Arc::new(stored.works),
             nodes,
             grants: Grants::new(
                 stored.grants,

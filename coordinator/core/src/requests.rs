@@ -3,6 +3,7 @@
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use nodemedic_protocol::api::{Accepted, BrakeChange, Decision, DrainBy, Liveness, Proof};
@@ -179,7 +180,7 @@ impl Coordinator {
         let names: Vec<WorkName> = changed.iter().map(|s| s.name.clone()).collect();
         for spec in changed {
             self.out.store(Write::Work(spec.clone()));
-            self.works.insert(spec.name.clone(), spec);
+            Arc::make_mut(&mut self.works).insert(spec.name.clone(), spec);
         }
         let text = format!("{} works are declared", names.len());
         self.say_works(now, names, "declared");
@@ -187,7 +188,7 @@ impl Coordinator {
     }
 
     fn remove_work(&mut self, now: Now, work: &WorkName) -> Answer {
-        if self.works.remove(work).is_none() {
+        if Arc::make_mut(&mut self.works).remove(work).is_none() {
             return Err(Refused::NoSuchWork(work.clone()));
         }
         self.out.store(Write::RemoveWork(work.clone()));

@@ -151,7 +151,7 @@ fn picture() -> impl Strategy<Value = PlanInput> {
         }
         list.sort_by(|a, b| (&a.work, a.generation).cmp(&(&b.work, b.generation)));
         PlanInput {
-            works,
+            works: works.into(),
             nodes,
             holders: list,
             mutation: Mutations::NONE,

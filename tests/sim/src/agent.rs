@@ -250,7 +250,8 @@ impl World {
             "agent of host-{h} freezes for {span} ms"
         )));
         let host = &mut self.hosts[h];
-        host.frozen_until = self.now + span;
+        // A shorter pause within a longer one wakes nobody: what waits for the end stays in order.
+        host.frozen_until = host.frozen_until.max(self.now + span);
         let (conn, run) = (host.link.conn, host.run);
         self.at(span, Event::Thaw(h, run));
         // The broker hears no ping any more.

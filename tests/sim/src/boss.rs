@@ -1,8 +1,10 @@
 //! The coordinator's process: the core, its store, its receiver of alerts, its deaths and pauses.
 
-use nodemedic_protocol::message::Message;
+use std::collections::BTreeMap;
+
+use nodemedic_protocol::message::{Heartbeat, Message};
 use nodemedic_protocol::rng::Rng;
-use nodemedic_protocol::{Millis, NodeId, SiteId};
+use nodemedic_protocol::{BootId, Boottime, Millis, NodeId, SiteId};
 use nodemedic_sim_coordinator_core::fencing::settings::FencingSettings;
 use nodemedic_sim_coordinator_core::settings::{AlertSettings, LeaseSettings};
 use nodemedic_sim_coordinator_core::{Coordinator, Effect, Input, Request, RequestId, Settings};
@@ -13,6 +15,12 @@ use crate::fact::{Fact, Host};
 use crate::knobs::Knobs;
 use crate::wire::is_sure;
 use crate::world::{Event, World, own};
+
+/// The drift that the coordinator reckons with.
+const DRIFT_PER_MILLE: u32 = 10;
+
+/// As much faster than one that is right may the coordinator's clock be.
+const FASTEST: u64 = RIGHT + RIGHT / 1000 * DRIFT_PER_MILLE as u64;
 
 /// The coordinator.
 pub struct Boss {
@@ -39,6 +47,10 @@ pub struct Boss {
     /// Its machine's boot clock.
     pub clock: Clock,
     pub(crate) last_in: u64,
+    /// When its core last decided anything.
+    decided: True,
+    /// The newest heartbeat of each boot that this life of it has heard.
+    beats: BTreeMap<Host, (BootId, Boottime)>,
     open: Vec<Write>,
     pub(crate) crash_in: Option<u64>,
     pub(crate) freeze_in: Option<(u64, u64)>,
@@ -54,7 +66,7 @@ impl Boss {
         let mut settings = Settings::new(own(SiteId::new("sim")), "sim");
         settings.lease = LeaseSettings {
             term: Millis(knobs.term_ms),
-            drift_per_mille: 10,
+            drift_per_mille: DRIFT_PER_MILLE,
             margin: Millis(knobs.margin_ms),
             safe_time_min: Millis::ZERO,
         };
@@ -70,6 +82,8 @@ impl Boss {
         settings.fencing = fencing;
         settings.fencing.monitor_every = Millis::from_secs(30);
         settings.mutation = knobs.mutant.of_boss();
+        let drawn = Clock::draw(knobs.drift, rng);
+        let rate = if knobs.apart { FASTEST } else { drawn.rate };
         Boss {
             core: None,
             run: 0,
@@ -81,11 +95,10 @@ impl Boss {
             disk_full_until: 0,
             backup: None,
             away_until: 0,
-            clock: Clock::new(
-                RIGHT - knobs.drift + rng.below(2 * knobs.drift + 1),
-                rng.below(RIGHT),
-            ),
+            clock: Clock { rate, ..drawn },
             last_in: 0,
+            decided: 0,
+            beats: BTreeMap::new(),
             open: Vec::new(),
             crash_in: None,
             freeze_in: None,
@@ -95,6 +108,26 @@ impl Boss {
             answered: None,
             settings,
         }
+    }
+}
+
+impl Boss {
+    /// Whether a heartbeat is a sign of life: another boot must prove itself first, and what is
+    /// older than what was heard says nothing.
+    fn is_news(&mut self, host: Host, node: &NodeId, beat: &Heartbeat) -> bool {
+        let known = self.store.nodes.get(node);
+        let of_boot = known.is_none_or(|n| {
+            let speaks = n.session == beat.session || beat.sent_at >= n.session_since;
+            n.session.boot_id == beat.session.boot_id && speaks
+        });
+        let heard = self.beats.get(&host);
+        let newer =
+            heard.is_none_or(|(boot, at)| *boot != beat.session.boot_id || *at < beat.sent_at);
+        if of_boot && newer {
+            let heard = (beat.session.boot_id.clone(), beat.sent_at);
+            self.beats.insert(host, heard);
+        }
+        of_boot && newer
     }
 }
 
@@ -117,6 +150,7 @@ impl World {
         boss.store.epoch = boss.store.epoch.next();
         boss.crash_in = crash_in;
         boss.freeze_in = None;
+        boss.beats.clear();
         boss.frozen_until = 0;
         boss.wake = None;
         let now = boss.clock.now(self.now);
@@ -209,10 +243,8 @@ impl World {
         match &input {
             Input::LinkUp => self.show(&Fact::Listens),
             Input::Message { node, message, .. } => {
-                // Another boot must prove itself first, and is no sign of the one that is known.
-                let known = self.boss.store.nodes.get(node);
                 if let (Message::Heartbeat(beat), Some(host)) = (&**message, host_of(node))
-                    && known.is_none_or(|n| n.session.boot_id == beat.session.boot_id)
+                    && self.boss.is_news(host, node, beat)
                 {
                     self.show(&Fact::Heard { host });
                 }
@@ -220,6 +252,7 @@ impl World {
             _ => {}
         }
         if let Some(core) = &mut self.boss.core {
+            self.boss.decided = self.now;
             core.handle(now, input);
             self.do_boss_effects();
         }
@@ -253,7 +286,7 @@ impl World {
         self.fact(Fact::Fault(format!(
             "the coordinator freezes for {span} ms"
         )));
-        self.boss.frozen_until = self.now + span;
+        self.boss.frozen_until = self.boss.frozen_until.max(self.now + span);
         let run = self.boss.run;
         self.at(span, Event::BossThaw(run));
         if span > 8_000 && self.boss.conn != 0 {
@@ -263,7 +296,9 @@ impl World {
 
     pub(crate) fn boss_thaws(&mut self, run: u64) {
         if self.boss.run == run && self.boss.core.is_some() && self.now >= self.boss.frozen_until {
+            self.show(&Fact::Decided(Some(self.boss.decided)));
             self.do_boss_effects();
+            self.show(&Fact::Decided(None));
         }
     }
 

@@ -1,6 +1,7 @@
 //! Time: one true clock for the world, and for each machine a boot clock that drifts and a wall
 //! clock that somebody sets wrong.
 
+use nodemedic_protocol::rng::Rng;
 use nodemedic_protocol::{Boottime, Now, WallTime};
 
 /// Milliseconds of the world's true time.
@@ -35,6 +36,12 @@ impl Clock {
             phase,
             wall_error: 0,
         }
+    }
+
+    /// A clock that runs wrong by at most so many hundred-thousandths.
+    pub fn draw(drift: u64, rng: &mut Rng) -> Clock {
+        let rate = RIGHT - drift + rng.below(2 * drift + 1);
+        Clock::new(rate, rng.below(RIGHT))
     }
 
     /// What the machine reads now.

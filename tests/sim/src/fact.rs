@@ -115,7 +115,9 @@ pub enum Fact {
         work: WorkName,
         /// Under which grant.
         generation: Generation,
-        /// Then its deadline and grace are over, by the host's clock.
+        /// Then the lease is over, by the host's clock ...
+        until: True,
+        /// ... and then its grace is.
         due: True,
     },
     /// A watchdog resets its host.
@@ -160,6 +162,9 @@ pub enum Fact {
     },
     /// The coordinator begins to hear.
     Listens,
+    /// What the coordinator does from here on was decided then, before it was frozen; absent: what
+    /// it does is decided now.
+    Decided(Option<True>),
     /// The coordinator's store took a write.
     Committed(Box<Write>),
     /// Something was broken or repaired on purpose.

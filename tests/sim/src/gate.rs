@@ -103,6 +103,7 @@ impl World {
                     host: h,
                     work: promise.work.clone(),
                     generation: promise.generation,
+                    until: clock.when(promise.deadline),
                     due: clock.when(promise.deadline + promise.grace),
                 });
             }

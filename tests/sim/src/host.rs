@@ -96,8 +96,9 @@ pub struct Disk {
 
 impl HostState {
     pub(crate) fn new(n: Host, knobs: &Knobs, rng: &mut Rng) -> HostState {
-        let rate = RIGHT - knobs.drift + rng.below(2 * knobs.drift + 1);
-        let clock = Clock::new(rate, rng.below(RIGHT));
+        let drawn = Clock::draw(knobs.drift, rng);
+        let rate = if knobs.apart { RIGHT } else { drawn.rate };
+        let clock = Clock { rate, ..drawn };
         let kind = Kind::draw(knobs, rng);
         HostState {
             name: own(NodeId::new(format!("host-{n}"))),

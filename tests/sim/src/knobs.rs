@@ -40,6 +40,9 @@ pub struct Knobs {
     pub lost_ms: u64,
     /// Machines' clocks run wrong by at most so many hundred-thousandths.
     pub drift: u64,
+    /// They run apart as far as the settings allow: the hosts' are the slowest, the coordinator's
+    /// is the fastest.
+    pub apart: bool,
     /// Messages that get lost on their way, where the protocol allows it.
     pub loss: u64,
     /// Messages that arrive twice.
@@ -137,15 +140,19 @@ impl Knobs {
     #[must_use]
     pub fn draw(seed: u64) -> Knobs {
         let mut rng = Rng::new(seed ^ 0x5eed);
-        // As many small worlds as large ones, and not all of them large.
-        let most = [8, 15, 50][usize::try_from(rng.below(3)).unwrap_or(0)];
+        // What goes wrong goes wrong among few hosts too, and small worlds are cheap: most are small.
+        let most = match rng.below(20) {
+            0 => 50,
+            1..=3 => 15,
+            _ => 8,
+        };
         let hosts = 5 + usize::try_from(rng.below(most - 4)).unwrap_or(0);
         let one_in = |rng: &mut Rng, n: u64| rng.below(n) == 0;
         let delay_ms = 5 + rng.below(3) * rng.below(300);
         Knobs {
             seed,
             hosts,
-            fault_ms: 300_000,
+            fault_ms: 60_000 * (1 + rng.below(5)),
             mutant: Mutant::None,
             plot: Plot::Everything,
             watchdogs: None,
@@ -156,6 +163,7 @@ impl Knobs {
             margin_ms: 1_000,
             lost_ms: 10_000 + rng.below(21) * 1_000,
             drift: rng.below(5) * 122,
+            apart: false,
             loss: rng.below(4) * 30,
             duplicate: rng.below(4) * 30,
             reorder: rng.below(4) * 30,

@@ -54,7 +54,7 @@ impl World {
             } else {
                 self.at(200, Event::Boot(h));
             }
-            for delay in [60_000, 150_000] {
+            for delay in [10_000, 60_000, 150_000] {
                 let node = node.clone();
                 let undrain = Request::Undrain { node: node.clone() };
                 self.at(delay, Event::Ask(Box::new(undrain)));

@@ -105,8 +105,8 @@ impl Fleet {
         let coordinator = format!(
             "site = \"test\"\n[api]\nlisten = \"127.0.0.1:{api_port}\"\n[broker]\n{broker_toml}\n\
              [state]\ndirectory = \"{}\"\n[lease]\nterm = \"3s\"\n\
-             [liveness]\nheartbeat = \"500ms\"\nreconnect_within = \"1s\"\nsuspect_after = \"1500ms\"\n\
-             lost_after = \"2500ms\"\nreturning_for = \"1s\"\n{}",
+             [liveness]\nheartbeat = \"500ms\"\nreconnect_within = \"1s\"\n\
+             suspect_after = \"1500ms\"\nlost_after = \"2500ms\"\nreturning_for = \"1s\"\n{}",
             dir.path().join("coordinator").display(),
             plan.coordinator_toml
         );
@@ -141,7 +141,7 @@ impl Fleet {
         let text = format!(
             "node = \"{name}\"\nsite = \"test\"\n[vars]\nledger_port = \"{}\"\nweb_port = \"{}\"\n\
              dir = \"{}\"\nshared = \"{}\"\n[broker]\n{broker}\n\
-             [paths]\nstate = \"{}\"\nrun = \"{}\"\n\
+             [paths]\nstate = \"{}\"\nrun = \"{}\"\nlast_words = \"{}\"\n\
              [heartbeat]\ninterval = \"500ms\"\n[work]\nallow_command = true\n{more}",
             node.ledger_port,
             node.web_port,
@@ -149,9 +149,12 @@ impl Fleet {
             self.dir().display(),
             dir.join("state").display(),
             dir.join("run").display(),
+            dir.join("watchdog/last-words").display(),
         );
         write(&dir.join("agent.toml"), &text);
-        std::fs::create_dir_all(dir.join("run")).expect("folder");
+        for folder in ["run", "watchdog"] {
+            std::fs::create_dir_all(dir.join(folder)).expect("folder");
+        }
     }
 
     /// The fleet's folder.
@@ -209,7 +212,8 @@ impl Fleet {
         let dir = self.node_dir(node);
         let mut command = Command::new(binary("nodemedic-watchdog"));
         command.arg("--socket").arg(dir.join("run/watchdog.sock"));
-        command.args(["--no-device", "--timeout", "1s"]);
+        command.args(["--no-device", "--timeout", "1s", "--state"]);
+        command.arg(dir.join("watchdog"));
         let log = dir.join("watchdog.log");
         let process = Process::start(&format!("watchdog {node}"), command, &log);
         self.node_mut(node).watchdog = Some(process);

@@ -132,10 +132,11 @@ impl Realm {
         let dir = self.host_dir(host);
         let text = format!(
             "node = \"{host}\"\nsite = \"test\"\n{}[paths]\nstate = \"{}\"\nrun = \"{}\"\n\
-             [work]\nallow_command = true\n{}",
+             last_words = \"{}\"\n[work]\nallow_command = true\n{}",
             self.broker_toml(),
             dir.join("state").display(),
             dir.join("run").display(),
+            dir.join("watchdog/last-words").display(),
             self.terms.agent_toml(),
         );
         write(&dir.join("agent.toml"), &text);

@@ -7,24 +7,32 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nodemedic_watchdog::beat::Promise;
 use nodemedic_watchdog::clock::boottime_ms;
 use nodemedic_watchdog::device::Device;
-use nodemedic_watchdog::processes::Processes;
-use nodemedic_watchdog::verdict::Fault;
+use nodemedic_watchdog::hands::Hands;
+use nodemedic_watchdog::verdict::{Fault, Host, Settings};
 
 const PATIENCE_MS: u64 = 10_000;
 
-fn host() -> Processes {
-    Processes::open(Path::new("/proc"), Path::new("/sys/fs/cgroup")).unwrap()
+fn hands(proc_root: &Path) -> Result<Hands, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let roots = [proc_root, Path::new("/sys/fs/cgroup")];
+    Hands::open(roots, None, &format!("{path}/w.sock"), path).map(|(hands, _)| hands)
 }
 
-fn look(host: &Processes, target: &Promise) -> Result<usize, Fault> {
+fn host() -> Hands {
+    hands(Path::new("/proc")).unwrap()
+}
+
+fn look(host: &mut Hands, target: &Promise) -> Result<usize, Fault> {
     host.strike(target, None)
 }
 
-fn strike(host: &Processes, target: &Promise) -> Result<usize, Fault> {
+fn strike(host: &mut Hands, target: &Promise) -> Result<usize, Fault> {
     host.strike(target, Some(Signal::SIGKILL))
 }
 
@@ -60,7 +68,7 @@ impl Family {
 
 impl Drop for Family {
     fn drop(&mut self) {
-        until_gone(&host(), &self.target);
+        until_gone(&mut host(), &self.target);
         let _ = self.setsid.kill();
         let _ = self.setsid.wait();
     }
@@ -77,7 +85,7 @@ fn start_of(pid: u32) -> u64 {
 }
 
 /// Strikes until nothing is seen, as the loop does.
-fn until_gone(host: &Processes, target: &Promise) -> u64 {
+fn until_gone(host: &mut Hands, target: &Promise) -> u64 {
     let (_keep, wait) = std::sync::mpsc::channel::<()>();
     let began = boottime_ms();
     while strike(host, target).unwrap() > 0 {
@@ -91,9 +99,9 @@ fn until_gone(host: &Processes, target: &Promise) -> u64 {
 fn a_session_that_ignores_sigterm_is_ended_with_all_its_children() {
     let family = Family::start();
     let target = family.target;
-    assert!(look(&host(), &target).unwrap() >= 3);
-    until_gone(&host(), &target);
-    assert_eq!(look(&host(), &target), Ok(0));
+    assert!(look(&mut host(), &target).unwrap() >= 3);
+    until_gone(&mut host(), &target);
+    assert_eq!(look(&mut host(), &target), Ok(0));
 }
 
 #[test]
@@ -101,8 +109,8 @@ fn a_pid_that_names_another_process_by_now_is_not_touched() {
     let family = Family::start();
     let start = start_of(family.leader) - 1;
     let earlier = session(family.leader, start);
-    assert_eq!(strike(&host(), &earlier), Ok(0));
-    assert!(look(&host(), &family.target).unwrap() >= 3, "all are alive");
+    assert_eq!(strike(&mut host(), &earlier), Ok(0));
+    assert!(look(&mut host(), &family.target).unwrap() >= 3, "all are alive");
 }
 
 #[test]
@@ -123,22 +131,23 @@ fn a_cgroup_is_ended_with_all_that_is_below_it() {
         }
     }
     let target = Promise::cgroup(0, 0, &format!("/{name}")).unwrap();
-    assert!(look(&host(), &target).unwrap() >= 4);
-    until_gone(&host(), &target);
+    assert!(look(&mut host(), &target).unwrap() >= 4);
+    until_gone(&mut host(), &target);
     let events = fs::read_to_string(top.join("cgroup.events")).unwrap();
     fs::remove_dir(&below).unwrap();
     fs::remove_dir(&top).unwrap();
     assert!(events.contains("populated 0"), "{events}");
-    assert_eq!(look(&host(), &target), Ok(0), "a cgroup that is no more is gone");
+    assert_eq!(look(&mut host(), &target), Ok(0), "a cgroup that is no more is gone");
 }
 
 #[test]
 fn what_cannot_be_seen_is_an_error_and_not_gone() {
-    let error = Processes::open(Path::new("/nonexistent"), Path::new("/")).unwrap_err();
+    let error = hands(Path::new("/nonexistent")).unwrap_err();
     assert!(error.contains("cannot see processes in /nonexistent"), "{error}");
-    let blind = Processes::open(Path::new("/proc"), Path::new("/nonexistent")).unwrap();
-    let error = strike(&blind, &Promise::cgroup(0, 0, "/x").unwrap()).unwrap_err();
-    assert!(error.to_string().contains("cannot see cgroups, because none are mounted"), "{error}");
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("7/stat")).unwrap();
+    let mut blind = hands(dir.path()).unwrap();
+    assert_eq!(look(&mut blind, &session(500, 1)).unwrap_err().1, Errno::EISDIR);
 }
 
 /// A recorded `/proc` of sleeping, dead and half dead processes in session 500.
@@ -146,34 +155,27 @@ fn what_cannot_be_seen_is_an_error_and_not_gone() {
 fn a_zombie_is_gone_unless_threads_of_it_live_on() {
     let dir = tempfile::tempdir().unwrap();
     let process = |pid: u32, stat: &str, threads: u32| {
-        for thread in 0..threads {
-            fs::create_dir_all(dir.path().join(format!("{pid}/task/{}", pid + thread))).unwrap();
-        }
-        let rest = "0 0 0 0 0 0 0 0 0 0 0 20 0 1 0";
+        fs::create_dir(dir.path().join(pid.to_string())).unwrap();
+        let rest = format!("0 0 0 0 0 0 0 0 0 0 0 20 0 {threads} 0");
         let start = 1000 + u64::from(pid);
         let line = stat.replace("REST", &format!("{rest} {start}"));
         let mut file = File::create(dir.path().join(format!("{pid}/stat"))).unwrap();
         file.write_all(format!("{pid} {line} 0 0\n").as_bytes()).unwrap();
     };
-    let host = Processes::open(dir.path(), Path::new("/sys/fs/cgroup")).unwrap();
+    let mut host = hands(dir.path()).unwrap();
     let target = session(500, 1500);
-    assert_eq!(look(&host, &target), Ok(0));
+    assert_eq!(look(&mut host, &target), Ok(0));
     process(500, "(sh) Z 1 500 500 REST", 1);
-    assert_eq!(look(&host, &target), Ok(0), "a zombie runs nothing");
+    assert_eq!(look(&mut host, &target), Ok(0), "a zombie runs nothing");
     process(501, "(evil ) S 1 9) S 500 500 500 REST", 1);
-    assert_eq!(look(&host, &target), Ok(1), "a name with a parenthesis hides nothing");
+    assert_eq!(look(&mut host, &target), Ok(1), "a name with a parenthesis hides nothing");
     process(502, "(pool) Z 500 500 500 REST", 2);
-    assert_eq!(look(&host, &target), Ok(2), "its first thread ended, the other runs");
+    assert_eq!(look(&mut host, &target), Ok(2), "its first thread ended, the other runs");
     process(503, "(other) S 1 503 503 REST", 1);
     process(400, "(older) S 1 500 500 REST", 1);
-    assert_eq!(look(&host, &target), Ok(2), "other and older sessions do not count");
+    assert_eq!(look(&mut host, &target), Ok(2), "other and older sessions do not count");
     process(504, "garbage", 1);
-    assert!(
-        look(&host, &target)
-            .unwrap_err()
-            .to_string()
-            .contains("cannot understand a process's stat")
-    );
+    assert_eq!(look(&mut host, &target).unwrap_err().1, Errno::EINVAL, "it cannot be read");
 }
 
 #[test]
@@ -184,21 +186,24 @@ fn the_own_session_and_cgroups_are_known() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("self")).unwrap();
     let mut file = File::create(dir.path().join("self/cgroup")).unwrap();
-    file.write_all(b"0::/system.slice/nodemedic-watchdog.service\n").unwrap();
-    let host = Processes::open(dir.path(), Path::new("/sys/fs/cgroup")).unwrap();
+    file.write_all(b"2:cpuset:/web\n0::/system.slice/nodemedic-watchdog.service\n").unwrap();
+    fs::copy("/proc/self/stat", dir.path().join("self/stat")).unwrap();
+    let host = hands(dir.path()).unwrap();
     let is_self = |path: &str| host.is_self(&Promise::cgroup(0, 0, path).unwrap());
     assert!(is_self("/system.slice"));
     assert!(is_self("/system.slice/nodemedic-watchdog.service"));
     assert!(!is_self("/system.slice/nodemedic-watchdog.service2"));
     assert!(!is_self("/system.slice/web.service"));
+    assert!(!is_self("/web"), "a controller of its own names no unit");
 }
 
 #[test]
 fn what_is_no_watchdog_is_refused_by_name() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let open = |path: &Path| Device::open(path, 10_000, 0, Path::new("/sys")).unwrap_err();
-    let error = open(file.path());
+    let mut settings = Settings { timeout_ms: 10_000, ..Settings::default() };
+    let mut open = |path: &str| Device::open(path, &mut settings, 0, "/sys").unwrap_err();
+    let error = open(file.path().to_str().unwrap());
     assert!(error.contains("is no watchdog device"), "{error}");
-    let error = open(Path::new("/nonexistent/watchdog0"));
+    let error = open("/nonexistent/watchdog0");
     assert!(error.contains("cannot open /nonexistent/watchdog0"), "{error}");
 }

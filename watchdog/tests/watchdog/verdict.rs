@@ -26,6 +26,8 @@ struct World {
     now: u64,
     alive: bool,
     held: Option<u32>,
+    /// When the agent began, in ticks of 10 ms.
+    start: u64,
     /// Signals do nothing to the agent: it hangs in the kernel.
     agent_stuck: bool,
     works: BTreeMap<String, usize>,
@@ -65,8 +67,9 @@ impl Host for Shared {
     }
     fn hold(&mut self, pid: u32, start: u64) -> Result<u64, Fault> {
         let mut world = self.0.borrow_mut();
-        world.held = Some(pid).filter(|pid| *pid == AGENT && world.alive && start <= 5);
-        world.held.map(|_| 5).ok_or(Fault("hold", Errno::ESRCH))
+        world.held = Some(pid)
+            .filter(|pid| *pid == AGENT && world.alive && [0, world.start].contains(&start));
+        world.held.map(|_| world.start).ok_or(Fault("hold", Errno::ESRCH))
     }
     fn agent_lives(&self) -> bool {
         let world = self.0.borrow();
@@ -99,7 +102,6 @@ const HARDWARE: Settings = Settings {
     timeout_ms: 10_000,
     dry_run: false,
     reboot: false,
-    release_on_stop: false,
     agent_uid: None,
     own_uid: 1000,
     flags: 0,
@@ -184,12 +186,12 @@ fn db(deadline: u64, grace: u64) -> Named {
 }
 
 #[test]
-fn the_device_is_fed_at_half_its_timeout_with_and_without_an_agent() {
+fn the_device_is_fed_at_a_quarter_of_its_timeout_with_and_without_an_agent() {
     let mut story = Story::of(HARDWARE);
     story.until(60_000);
     let fed = story.world.0.borrow().fed.clone();
     assert_eq!(fed[0], 0, "at once");
-    assert!(fed.windows(2).all(|w| w[1] - w[0] == 5000), "{fed:?}");
+    assert!(fed.windows(2).all(|w| w[1] - w[0] == 2500), "{fed:?}");
 }
 
 #[test]
@@ -424,6 +426,47 @@ fn without_promises_a_dead_or_frozen_agent_is_only_reported() {
 }
 
 #[test]
+fn an_agent_that_froze_before_its_deadline_is_frozen_however_short_the_grace() {
+    let mut story = Story::of(SOFTWARE);
+    story.work("/db");
+    story.until(2000);
+    story.beat(&[db(3000, 500)]);
+    story.until(3600);
+    assert!(!story.world.0.borrow().alive && !story.runs("/db"), "its next beat was not yet due");
+    assert_eq!(story.verdicts(), ["killed"]);
+    let mut story = Story::of(HARDWARE);
+    story.work("/db");
+    story.beat(&[db(3000, 500)]);
+    story.until(20_000);
+    assert!(story.last_fed() <= 3500 && story.runs("/db"));
+    assert_eq!(story.verdicts(), ["reset"]);
+}
+
+#[test]
+fn an_agent_that_beats_at_its_deadline_is_not_killed_however_short_the_grace() {
+    let mut story = Story::of(HARDWARE);
+    story.work("/db");
+    story.beat(&[db(3000, 500)]);
+    story.until(3000);
+    story.beat(&[db(3000, 500)]);
+    story.until(3600);
+    assert!(story.world.0.borrow().alive && !story.runs("/db"));
+    assert_eq!(story.verdicts(), ["killed"]);
+}
+
+#[test]
+fn a_process_that_began_after_the_beat_was_sent_did_not_send_it() {
+    let mut story = Story::of(SOFTWARE);
+    story.world.0.borrow_mut().now = 5000;
+    story.world.0.borrow_mut().start = 501;
+    assert_eq!(story.beat(&[db(9000, 0)]).status, 3);
+    assert_eq!(story.guard.count(), (0, 0));
+    assert!(!story.guard.host.agent_lives(), "nobody is held");
+    story.world.0.borrow_mut().start = 500;
+    assert_eq!(story.beat(&[db(9000, 0)]).status, 0);
+}
+
+#[test]
 fn a_dry_run_judges_all_and_does_nothing() {
     let mut story = Story::of(Settings { dry_run: true, ..HARDWARE });
     story.work("/db");
@@ -581,7 +624,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let one = (0u8..4, 0u64..20_000, 0u64..8000);
+    let one = (0u8..4, 0u64..20_000, 100u64..8000);
     prop_oneof![
         4 => prop::collection::vec(one, 0..4).prop_map(Step::Beat),
         6 => (1u64..4000).prop_map(Step::Pass),
@@ -617,7 +660,10 @@ impl Model {
         let named: Vec<Named> =
             list.iter().map(|(work, (d, g))| cgroup(&name(*work), *d, *g)).collect();
         // What the watchdog has in its own hands, and whether that is broken.
-        let held = story.guard.held().filter(|h| h.stage == Stage::Broken || h.ours);
+        let held = story
+            .guard
+            .held()
+            .filter(|h| h.stage == Stage::Broken || h.stage == Stage::Ended && h.acted);
         let path = |h: &Held| h.promise.path().map(str::to_owned);
         let ours: BTreeMap<String, bool> =
             held.filter_map(|h| Some((path(h)?, h.stage == Stage::Broken))).collect();
@@ -683,7 +729,7 @@ impl Model {
         while story.now() < until {
             let before = story.world.0.borrow().works.clone();
             let agent = story.world.0.borrow().alive;
-            let next = (story.now() + 50).min(until);
+            let (from, next) = (story.now(), (story.now() + 50).min(until));
             story.until(next);
             let up = match story.settings.hardware {
                 true => story.last_fed() + 10_000 > next,
@@ -693,7 +739,11 @@ impl Model {
                 return Ok(false);
             }
             self.check(story, &before, agent)?;
-            if !self.frozen && story.world.0.borrow().alive && next % 1000 < 50 {
+            // Each second, and at once when a deadline has come.
+            let mut deadlines = story.guard.held().map(|h| h.promise.deadline());
+            let says = next % 1000 < 50 || deadlines.any(|at| (from..=next).contains(&at));
+            drop(deadlines);
+            if !self.frozen && story.world.0.borrow().alive && says {
                 self.says_it_again(story);
             }
         }

@@ -151,3 +151,80 @@ fn after_a_reboot_nobody_counts_on_the_watchdog_of_before() {
     let last = gates(&world, &work("db")).pop().flatten().unwrap();
     assert_eq!(last.promise, GatePromise::IfEnforced);
 }
+
+#[test]
+fn a_lost_lease_file_does_not_make_a_host_wait_for_a_watchdog_that_never_was() {
+    let mut world = world();
+    world.assign(vec![run("db", exclusive(OnLeaseLoss::Stop), 3)]);
+    world.pass(Millis::from_secs(1));
+    assert_eq!(world.state(&work("db")), "Running");
+    world.leases = None;
+    world.restart_agent();
+    world.input(Input::LinkUp);
+    world.input(Input::Enforcement(Enforcement::None));
+    world.pass(Millis::from_secs(10));
+    assert_eq!(
+        world.state(&work("db")),
+        "Stopped(LeaseLost)",
+        "without the file its lease counts as over"
+    );
+    world.assign(vec![run("db", exclusive(OnLeaseLoss::Stop), 4)]);
+    world.pass(Millis::from_secs(10));
+    assert_eq!(world.state(&work("db")), "Running", "{}", detail(&world));
+    let last = gates(&world, &work("db")).pop().flatten().unwrap();
+    assert_eq!(last.promise, GatePromise::IfEnforced);
+}
+
+/// The watchdog withdraws what a session named and then left out. So the first word of a new run is
+/// all that the run before promised, before anything is done.
+#[test]
+fn a_new_run_promises_all_of_its_predecessor_before_it_does_anything() {
+    for one_is_down in [true, false] {
+        let mut world = world();
+        world.input(Input::Enforcement(SOFTWARE));
+        world.assign(vec![
+            run("db", exclusive(OnLeaseLoss::Stop), 3),
+            run("log", exclusive(OnLeaseLoss::Stop), 7),
+        ]);
+        world.pass(Millis::from_secs(5));
+        let before = world.promises.clone();
+        assert_eq!(before.len(), 2);
+        if one_is_down {
+            // One that runs no more is there to be started anew.
+            world.thing(&work("log")).runs = None;
+        }
+        let facts = facts(&world.session, &world.spool, world.leases.clone());
+        let memory = world.memory.clone();
+        let mut agent = Agent::new(world.config.clone(), memory, facts, world.now, 9);
+        let mut effects = Vec::new();
+        let look = |agent: &mut Agent, effects: &mut Vec<Effect>| {
+            while let Some(effect) = agent.poll_effect() {
+                effects.push(effect);
+            }
+        };
+        look(&mut agent, &mut effects);
+        for name in ["db", "log"] {
+            let seen = match world.things[&work(name)].runs {
+                Some(generation) => Seen::Running {
+                    pid: Some(42),
+                    generation,
+                },
+                None => Seen::NotRunning {
+                    cause: DownCause::Gone,
+                },
+            };
+            let unit = work(name);
+            agent.handle(world.now, Input::Observed { unit, seen });
+            look(&mut agent, &mut effects);
+        }
+        let acts = effects.iter().position(|e| matches!(e, Effect::Act(_)));
+        let mut promised = effects.iter().enumerate().filter_map(|(at, e)| match e {
+            Effect::Promise(promises) => Some((at, promises.clone())),
+            _ => None,
+        });
+        let (at, first) = promised.next().unwrap();
+        assert_eq!(first, before);
+        assert!(acts.is_none_or(|act| at < act), "{effects:?}");
+        assert_eq!(promised.next(), None, "and nothing is left out");
+    }
+}

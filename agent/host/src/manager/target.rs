@@ -1,7 +1,7 @@
 //! What the watchdog has to kill when the agent cannot: for each unit its session or its cgroup.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nodemedic_agent_core::UnitKey;
 use tokio::sync::Notify;
@@ -30,6 +30,7 @@ pub struct Targets(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     map: Mutex<BTreeMap<UnitKey, Target>>,
+    released: Mutex<BTreeSet<String>>,
     changed: Notify,
 }
 
@@ -58,7 +59,43 @@ impl Targets {
         }
     }
 
-    /// Waits until a target is set, changed or cleared. For one waiter: the client of the watchdog.
+    /// Nothing is promised of this cgroup any more: it was proved empty, or what is about to run in
+    /// it is not exclusive. What an earlier run of the agent may have promised of it is to be taken
+    /// back, or the watchdog strikes whatever appears there until the host reboots.
+    pub fn release(&self, path: String) {
+        let mut released = self.released();
+        if released.insert(path) {
+            self.0.changed.notify_one();
+        }
+    }
+
+    /// What is to be taken back, but for what is a target again.
+    #[must_use]
+    pub fn to_take_back(&self) -> Vec<Target> {
+        let cgroup = |path: &String| Target::Cgroup { path: path.clone() };
+        let released: Vec<Target> = self.released().iter().map(cgroup).collect();
+        let map = self.0.map.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_free = |target: &Target| map.values().all(|used| used != target);
+        released.into_iter().filter(is_free).collect()
+    }
+
+    /// It is taken back, or this run has promised of it itself: then leaving it out is enough.
+    pub fn taken_back(&self, target: &Target) {
+        if let Target::Cgroup { path } = target {
+            self.released().remove(path);
+        }
+    }
+
+    /// One path for each unit that was ever looked after.
+    fn released(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0
+            .released
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a target is set, changed, cleared or released. For one waiter: the client of the
+    /// watchdog.
     pub async fn changed(&self) {
         self.0.changed.notified().await;
     }

@@ -73,6 +73,12 @@ impl Beat {
 }
 
 impl Promised {
+    /// Whether its target has room in a beat.
+    #[must_use]
+    pub fn can_be_written(&self) -> bool {
+        self.put(&mut Vec::new()).is_some()
+    }
+
     fn put(&self, bytes: &mut Vec<u8>) -> Option<()> {
         let end = bytes.len() + PROMISE_BYTES;
         bytes.extend_from_slice(&self.deadline_ms.to_le_bytes());

@@ -8,6 +8,7 @@ pub mod beat;
 pub mod confirm;
 pub mod last_words;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram as StdDatagram};
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use nodemedic_agent_core::{Input, Promise, UnitKey};
 use nodemedic_edge::clock;
+use nodemedic_protocol::Millis;
 use nodemedic_protocol::work::Enforcement;
 use tokio::net::UnixDatagram;
 use tokio::sync::{mpsc, watch};
@@ -25,20 +27,24 @@ use tokio::time::timeout;
 use self::beat::{Answer, Beat, PROMISES_MAX, Promised, Status};
 use self::confirm::{Exchanged, Questions};
 use crate::boot;
-use crate::manager::target::Targets;
+use crate::manager::target::{Target, Targets};
 
 /// Between two beats when nothing changes.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 
-/// What is told to the watchdog as the latest moment of the next beat: three may be late before it
+/// What is told to the watchdog as the latest moment of the next beat: two may be late before it
 /// has a reason to speak of silence.
-const NEXT_MS: u64 = 3_000;
+const NEXT_MS: u64 = 2_000;
 
 /// An answer comes at once or not at all.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
 
 /// While a start waits for the watchdog, so long between two tries.
 const RETRY_EVERY: Duration = Duration::from_millis(100);
+
+/// What is named only to be taken back is due so late, should the agent die between the two beats:
+/// the next agent is there long before, and takes it back.
+const TAKE_BACK_DUE: Millis = Millis::from_secs(60);
 
 /// Beats in a row without an answer that mean that there is no watchdog. One may be lost when it
 /// restarts.
@@ -85,6 +91,7 @@ impl WatchdogClient {
             device_reset: None,
             misses: 0,
             complained: None,
+            named: BTreeSet::new(),
         };
         Ok(WatchdogClient {
             promises,
@@ -121,6 +128,9 @@ struct Task {
     device_reset: Option<bool>,
     misses: u32,
     complained: Option<String>,
+    /// Cgroups that this session has promised of. What an earlier session promised of them is its
+    /// own since then, and ends when it is left out.
+    named: BTreeSet<Target>,
 }
 
 impl Task {
@@ -129,7 +139,7 @@ impl Task {
         loop {
             self.questions.take_up();
             let orders = self.orders.borrow_and_update().clone();
-            let (named, answer) = self.exchange(&mut own, &orders).await;
+            let (named, answer, took_over) = self.exchange(&mut own, &orders).await;
             if orders.leaving {
                 return;
             }
@@ -148,7 +158,10 @@ impl Task {
             };
             self.questions
                 .answer(&result, &orders.promises, self.declared);
-            let wait = if self.questions.is_waiting() {
+            let wait = if took_over {
+                // Left out at once.
+                Duration::ZERO
+            } else if self.questions.is_waiting() {
                 RETRY_EVERY
             } else {
                 BEAT_EVERY
@@ -166,24 +179,68 @@ impl Task {
         }
     }
 
-    /// One beat with what it named, and its answer.
+    /// One beat with what it named, its answer, and whether it took anything over only to leave it
+    /// out of the next.
     async fn exchange(
         &mut self,
         own: &mut Option<UnixDatagram>,
         orders: &Orders,
-    ) -> (Vec<Promise>, Result<Answer, String>) {
-        let (named, promises, left_out) = self.promised(orders);
+    ) -> (Vec<Promise>, Result<Answer, String>, bool) {
+        let (named, mut promises, left_out) = self.promised(orders);
+        let promised = promises.len();
+        self.take_over(&mut promises, orders.leaving);
+        let targets: Vec<Target> = promises.iter().map(|p| p.target.clone()).collect();
+        let mut took_over = targets.len() > promised;
+        let own_alone = promises[..promised].to_vec();
         let beat = self.beat(orders, promises);
-        let answer = self.tell(own, &beat).await;
+        let mut answer = self.tell(own, &beat).await;
+        if took_over && matches!(&answer, Ok(a) if a.status != Status::Taken) {
+            // What is promised now counts more: the rest is left to the watchdog.
+            took_over = false;
+            for target in &targets[promised..] {
+                tracing::warn!(
+                    ?target,
+                    "cannot take back what an earlier run promised of it"
+                );
+                self.targets.taken_back(target);
+            }
+            let beat = self.beat(orders, own_alone);
+            answer = self.tell(own, &beat).await;
+        } else if matches!(&answer, Ok(a) if a.status == Status::Taken && a.broken == 0) {
+            let cgroups = targets.into_iter();
+            self.named
+                .extend(cgroups.filter(|target| matches!(target, Target::Cgroup { .. })));
+        } else {
+            // A broken promise stays its giver's until it is made good, whoever names it.
+            took_over = false;
+        }
         if left_out > 0 {
             // The others are kept alive, but nobody may count on this host.
             let error = format!(
                 "{left_out} works with a promise run here beyond the {PROMISES_MAX} that the \
                  watchdog takes"
             );
-            return (named, Err(error));
+            return (named, Err(error), took_over);
         }
-        (named, answer)
+        (named, answer, took_over)
+    }
+
+    /// Names what an earlier session may have promised and is over: this session's own then, it
+    /// ends by being left out of the next beat.
+    fn take_over(&self, promises: &mut Vec<Promised>, leaving: bool) {
+        for target in self.targets.to_take_back() {
+            let over = Promised {
+                deadline_ms: (clock::boottime() + TAKE_BACK_DUE).0,
+                grace_ms: 0,
+                target,
+            };
+            // What no beat can name, none has promised.
+            if self.named.contains(&over.target) || !over.can_be_written() {
+                self.targets.taken_back(&over.target);
+            } else if !leaving && promises.len() < PROMISES_MAX {
+                promises.push(over);
+            }
+        }
     }
 
     /// Sends one beat and reads its answer. The socket is made anew after any failure.
@@ -329,8 +386,7 @@ async fn ask(socket: &UnixDatagram, to: &PathBuf, beat: &Beat) -> io::Result<Ans
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manager::target::Target;
-    use nodemedic_protocol::{Boottime, Generation, Millis, WorkName};
+    use nodemedic_protocol::{Boottime, Generation, WorkName};
 
     const BOUND: Duration = Duration::from_secs(20);
 
@@ -353,6 +409,11 @@ mod tests {
         }
 
         async fn answer(&self, status: u8) -> Vec<u8> {
+            self.answer_with(status, 0).await
+        }
+
+        /// Answers the next beat; so many promises are broken.
+        async fn answer_with(&self, status: u8, broken: u32) -> Vec<u8> {
             let mut beat = vec![0; 64 + 512 * 32];
             let (length, from) = timeout(BOUND, self.socket.recv_from(&mut beat))
                 .await
@@ -363,6 +424,7 @@ mod tests {
             answer[..8].copy_from_slice(&[b'N', b'M', b'W', b'D', 2, 2, status, 2]);
             answer[8..24].copy_from_slice(&beat[8..24]);
             answer[24..32].copy_from_slice(&7000_u64.to_le_bytes());
+            answer[44..48].copy_from_slice(&broken.to_le_bytes());
             let from: SocketAddr = from.into();
             let name = from.as_abstract_name().unwrap();
             let to = rustix::net::SocketAddrUnix::new_abstract_name(name).unwrap();
@@ -460,5 +522,127 @@ mod tests {
         let leaving = tokio::spawn(client.leave(BOUND));
         while fake.answer(0).await[40] != 1 {}
         leaving.await.unwrap();
+    }
+
+    fn client(fake: &Fake) -> (WatchdogClient, Targets, mpsc::Receiver<Input>) {
+        let (outbox, inputs) = mpsc::channel(64);
+        let targets = Targets::default();
+        let questions = confirm::questions().1;
+        let client = WatchdogClient::start(fake.path.clone(), targets.clone(), questions, outbox);
+        (client.unwrap(), targets, inputs)
+    }
+
+    const GROUP: &str = "/system.slice/db.service";
+
+    fn group() -> Target {
+        Target::Cgroup { path: GROUP.into() }
+    }
+
+    /// The paths of the cgroups that a beat names.
+    fn groups(beat: &[u8]) -> Vec<&str> {
+        let records = beat[64..].chunks_exact(512);
+        let path = |record: &[u8]| usize::from(u16::from_le_bytes([record[18], record[19]]));
+        records
+            .map(|record| std::str::from_utf8(&record[32..32 + path(record)]).unwrap())
+            .collect()
+    }
+
+    /// The watchdog withdraws only what a session named and then left out: so what an earlier
+    /// session promised stands until it is adopted, and from then on is in every beat.
+    #[tokio::test]
+    async fn a_promise_of_an_earlier_run_is_never_left_out_once_it_was_named() {
+        let fake = Fake::new();
+        let (client, targets, _inputs) = client(&fake);
+        client.promise(vec![promise()]);
+        for _ in 0..2 {
+            assert_eq!(groups(&fake.answer(0).await), [""; 0], "not adopted yet");
+        }
+        targets.set(&UnitKey::Work(promise().work), group());
+        while groups(&fake.answer(0).await).is_empty() {}
+        // Whatever else changes: other works, and the same one renewed.
+        let other = Promise {
+            work: WorkName::new("other").unwrap(),
+            ..promise()
+        };
+        let later = Promise {
+            deadline: Boottime(30_000),
+            ..promise()
+        };
+        for orders in [vec![promise(), other.clone()], vec![other, later]] {
+            client.promise(orders);
+            assert_eq!(groups(&fake.answer(0).await), [GROUP]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_proved_over_is_named_once_and_then_left_out() {
+        let fake = Fake::new();
+        let (_client, targets, _inputs) = client(&fake);
+        fake.answer(0).await;
+        targets.release(GROUP.to_owned());
+        // While it is broken, the watchdog gives it to nobody.
+        for _ in 0..2 {
+            let beat = fake.answer_with(0, 1).await;
+            assert_eq!(groups(&beat), [GROUP]);
+        }
+        let beat = fake.answer(0).await;
+        assert_eq!(groups(&beat), [GROUP]);
+        let at = |from: usize| u64::from_le_bytes(beat[from..from + 8].try_into().unwrap());
+        assert!(
+            at(64) >= at(24) + TAKE_BACK_DUE.0,
+            "due long after it was sent"
+        );
+        for _ in 0..2 {
+            assert_eq!(groups(&fake.answer(0).await), [""; 0]);
+        }
+        assert_eq!(targets.to_take_back(), []);
+    }
+
+    #[tokio::test]
+    async fn what_this_run_promised_itself_is_only_left_out() {
+        let fake = Fake::new();
+        let (client, targets, _inputs) = client(&fake);
+        let unit = UnitKey::Work(promise().work);
+        targets.set(&unit, group());
+        client.promise(vec![promise()]);
+        while groups(&fake.answer(0).await).is_empty() {}
+        targets.release(GROUP.to_owned());
+        assert_eq!(
+            groups(&fake.answer(0).await),
+            [GROUP],
+            "it is a target still"
+        );
+        client.promise(vec![]);
+        targets.clear(&unit);
+        for _ in 0..3 {
+            assert_eq!(groups(&fake.answer(0).await), [""; 0]);
+        }
+        assert_eq!(targets.to_take_back(), []);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_taken_back_costs_no_promise_and_no_enforcement() {
+        let fake = Fake::new();
+        let (client, targets, mut inputs) = client(&fake);
+        targets.set(
+            &UnitKey::Work(promise().work),
+            Target::Session {
+                leader: 4242,
+                start_ticks: 9,
+            },
+        );
+        client.promise(vec![promise()]);
+        while fake.answer(0).await.len() == 64 {}
+        targets.release("/x".repeat(300));
+        targets.release(GROUP.to_owned());
+        let refused = fake.answer(5).await;
+        assert_eq!(groups(&refused), ["", GROUP]);
+        for _ in 0..2 {
+            assert_eq!(groups(&fake.answer(0).await), [""], "its own alone");
+        }
+        let timeout = Millis(7000);
+        let enforced = Enforcement::Software { timeout };
+        assert_eq!(enforcement(&mut inputs).await, enforced);
+        assert!(inputs.try_recv().is_err(), "it was never told otherwise");
     }
 }

@@ -2,6 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use nodemedic_protocol::api::Liveness;
@@ -15,8 +16,8 @@ use crate::mutation::Mutations;
 /// Everything that a plan depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlanInput {
-    /// All declared works.
-    pub works: BTreeMap<WorkName, WorkSpec>,
+    /// All declared works; shared, because a picture is drawn often and they change rarely.
+    pub works: Arc<BTreeMap<WorkName, WorkSpec>>,
     /// All nodes.
     pub nodes: BTreeMap<NodeId, PlanNode>,
     /// All grants that have not ended, by work and generation.

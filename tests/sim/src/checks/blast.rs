@@ -96,14 +96,19 @@ impl BlastRadius {
     /// Judges what was taken out, now that its moment is over.
     fn judge(&mut self) -> Option<String> {
         let settings = BudgetSettings::default();
-        for name in std::mem::take(&mut self.fresh) {
-            let Some(seen) = self.nodes.get(&name).filter(|seen| !seen.waived) else {
+        let fresh = std::mem::take(&mut self.fresh);
+        for name in &fresh {
+            let Some(seen) = self.nodes.get(name).filter(|seen| !seen.waived) else {
                 continue;
             };
             let count = |of_zone: bool| {
                 let of = |other: &&Seen| !of_zone || other.zone == seen.zone;
                 let hosts = self.nodes.values().filter(of).count();
-                let out = |(other, s): &(&NodeId, &Seen)| **other != name && (s.taken || !s.alive);
+                // What a person has taken out beyond the budget in the same moment came after it.
+                let later = |other: &NodeId, s: &Seen| s.waived && fresh.contains(other);
+                let out = |(other, s): &(&NodeId, &Seen)| {
+                    *other != name && !later(other, s) && (s.taken || !s.alive)
+                };
                 let others = self.nodes.iter().filter(|(_, s)| of(s));
                 (hosts, others.filter(out).count())
             };

@@ -41,6 +41,7 @@ impl Promises {
                 work,
                 generation,
                 due,
+                ..
             } => {
                 let key = (*host, work.clone(), *generation);
                 let latest = self.due.entry(key).or_default();

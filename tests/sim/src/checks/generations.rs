@@ -82,6 +82,8 @@ impl Checker for Rising {
 pub struct EndedIsEnded {
     running: BTreeSet<(WorkName, Generation, Host)>,
     ended: BTreeSet<(WorkName, Generation)>,
+    /// What agents were told of: nobody can prove the stop of anything else.
+    told: BTreeSet<(WorkName, Generation)>,
     awake: Awake,
     /// What was called ended while its host slept, and must end when that wakes.
     asleep: BTreeMap<(WorkName, Generation, Host), Option<True>>,
@@ -142,11 +144,22 @@ impl Checker for EndedIsEnded {
         )) = decision(fact)
         {
             let proved = !matches!(proof, Proof::NotNeeded | Proof::PersonsWord { .. });
+            let untold = !self.told.contains(&(work.clone(), *generation));
+            if *proof == Proof::StopConfirmed && works::is_exclusive(work) && untold {
+                return Some(format!(
+                    "no host was told of the {work} {generation} that it stopped"
+                ));
+            }
             if proved && works::is_exclusive(work) {
                 return self.ended(at, work, *generation);
             }
         }
         match fact {
+            Fact::Told { works, .. } => {
+                let grants = works.iter().map(|(work, g, _)| (work.clone(), *g));
+                self.told.extend(grants);
+                None
+            }
             Fact::Began {
                 host,
                 unit: UnitKey::Work(work),

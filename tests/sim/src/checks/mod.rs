@@ -8,6 +8,7 @@ mod evidence;
 mod feeding;
 mod generations;
 mod holders;
+mod leases;
 mod obedience;
 mod storm;
 
@@ -45,6 +46,7 @@ pub fn all(knobs: &Knobs) -> Checks {
             Box::new(holders::OneHolder::default()),
             Box::new(generations::Rising::default()),
             Box::new(generations::EndedIsEnded::default()),
+            Box::new(leases::NeverProlonged::default()),
             Box::new(blast::BlastRadius::default()),
             Box::new(storm::NothingInAStorm::new(patience)),
             Box::new(budget::RestartBudget::new(limits)),

@@ -32,6 +32,8 @@ pub struct NothingInAStorm {
     heard: BTreeMap<Host, True>,
     /// Since when the coordinator can hear.
     listens: True,
+    /// When it decided what it does now, if that was long ago.
+    decided: Option<True>,
     /// Hosts whose silence says nothing: away, or known to be off.
     excused: BTreeSet<Host>,
     /// The same: drained.
@@ -49,6 +51,7 @@ impl NothingInAStorm {
             hosts: BTreeSet::new(),
             heard: BTreeMap::new(),
             listens: 0,
+            decided: None,
             excused: BTreeSet::new(),
             drained: BTreeSet::new(),
             wanted: BTreeSet::new(),
@@ -133,6 +136,7 @@ impl Checker for NothingInAStorm {
     }
 
     fn see(&mut self, at: True, fact: &Fact) -> Option<String> {
+        let at = self.decided.unwrap_or(at);
         match fact {
             Fact::Heard { host } => {
                 self.heard.insert(*host, at);
@@ -141,6 +145,10 @@ impl Checker for NothingInAStorm {
             }
             Fact::Listens => {
                 self.listens = at;
+                None
+            }
+            Fact::Decided(at) => {
+                self.decided = *at;
                 None
             }
             Fact::Committed(write) => match &**write {

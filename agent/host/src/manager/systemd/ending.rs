@@ -43,6 +43,7 @@ impl SystemdUnit {
         match self.observe().await {
             Seen::NotRunning { .. } => {
                 self.control_group.clear();
+                self.release(&group).await;
                 Ok(())
             }
             Seen::Running { pid, .. } => Err(format!("{name} runs again as process {pid:?}")),
@@ -113,7 +114,7 @@ impl SystemdUnit {
         Err(format!("still in {group} after SIGKILL: {left:?}"))
     }
 
-    async fn members(&self, group: &str) -> Result<Vec<u32>, String> {
+    pub(super) async fn members(&self, group: &str) -> Result<Vec<u32>, String> {
         let (root, group) = (self.cgroup_root.clone(), group.to_owned());
         tokio::task::spawn_blocking(move || cgroup::members(&root, &group))
             .await

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nodemedic_agent_core::{Act, DownCause, Seen, UnitKey};
+use nodemedic_agent_core::{Act, DownCause, GatePromise, Seen, UnitKey};
 use nodemedic_edge::backoff::Backoff;
 use nodemedic_protocol::Millis;
 use nodemedic_protocol::event::{Outcome, Verb};
@@ -239,9 +239,39 @@ impl SystemdUnit {
     /// What exclusive work has to pass. Its cgroup is promised before it is there.
     async fn pass(&mut self, act: &Act) -> Result<Option<Pass>, String> {
         self.turned_away = None;
-        if act.gate.is_none() {
+        let Some(gate) = act.gate else {
+            self.release("").await;
             return Ok(None);
+        };
+        let path = self.cgroup_to_be().await?;
+        if gate.promise == GatePromise::No {
+            self.release(&path).await;
         }
+        let target = Target::Cgroup { path: path.clone() };
+        let pass = self.door.pass(act, target).await?;
+        self.control_group = path;
+        Ok(pass)
+    }
+
+    /// Work of which nothing is promised now: it was stopped and proved so, or it is about to start
+    /// without a promise. An empty path means where systemd would put it. What is not empty stays
+    /// with the watchdog.
+    async fn release(&mut self, path: &str) {
+        let path = match (&self.key, path) {
+            // Never under a promise.
+            (UnitKey::Service(_), _) => return,
+            (UnitKey::Work(_), "") => self.cgroup_to_be().await,
+            (UnitKey::Work(_), path) => Ok(path.to_owned()),
+        };
+        // Without a path nothing of it can have been promised either.
+        if let Ok(path) = path
+            && self.members(&path).await.is_ok_and(|left| left.is_empty())
+        {
+            self.door.targets.release(path);
+        }
+    }
+
+    async fn cgroup_to_be(&mut self) -> Result<String, String> {
         let attached = self.attach().await?;
         let known = timeout(CALL_WAIT, properties::cgroup_to_be(attached)).await;
         let known = known.unwrap_or_else(|_| Err("no answer within 10 s".to_owned()));
@@ -251,11 +281,7 @@ impl SystemdUnit {
                 self.name
             )
         })?;
-        let path = path.of(&self.name);
-        let target = Target::Cgroup { path: path.clone() };
-        let pass = self.door.pass(act, target).await?;
-        self.control_group = path;
-        Ok(pass)
+        Ok(path.of(&self.name))
     }
 
     fn is_service(&self) -> bool {

@@ -1,15 +1,19 @@
 //! The watchdog of a host: the real verdict (`nodemedic_watchdog::verdict`) on virtual time, the
 //! process around it, which is frozen, killed and started again, and the device that it feeds.
 
+mod acts;
+mod bytes;
+
 use nodemedic_protocol::rng::Rng;
 use nodemedic_protocol::work::Enforcement;
 use nodemedic_protocol::{Boottime, Millis};
-use nodemedic_sim_agent_core::{DownCause, UnitKey};
-use nodemedic_watchdog::beat::{HEADER, PROMISES_MAX, Promise, RECORD, Status, VERSION};
+use nodemedic_sim_agent_core::UnitKey;
+use nodemedic_watchdog::beat::{PROMISES_MAX, RECORD};
 use nodemedic_watchdog::verdict::{Guard, Settings};
 
+use self::bytes::{datagram, read, record, target};
 use crate::clock::True;
-use crate::fact::{Cut, Fact, Host};
+use crate::fact::Host;
 use crate::hands::{Hands, Order, Runs};
 use crate::knobs::{Knobs, WatchdogFault};
 use crate::world::{Event, World};
@@ -52,7 +56,8 @@ pub struct Dog {
     pub sequence: u64,
     /// What the agent's core was told of it.
     pub told: Option<Enforcement>,
-    guard: Option<Guard<Hands>>,
+    /// In a box, because it is large and moves often.
+    guard: Option<Box<Guard<Hands>>>,
     /// Counts lives of its process.
     life: u64,
     /// The file beside its socket.
@@ -109,7 +114,6 @@ impl Kind {
             timeout_ms: 4_000,
             dry_run: false,
             reboot: false,
-            release_on_stop: false,
             agent_uid: None,
             own_uid: 0,
             flags: 0,
@@ -201,7 +205,7 @@ impl World {
             host.dog.table.clear();
         }
         let guard = Guard::new(now, hands, settings, &host.dog.table);
-        host.dog.guard = Some(guard);
+        host.dog.guard = Some(Box::new(guard));
         host.dog.life += 1;
         host.dog.still_until = self.now;
         host.dog.wake = None;
@@ -316,206 +320,5 @@ impl World {
         let bytes = datagram([run, sequence, now, NEXT_MS], &records);
         let answer = self.with_guard(h, |guard, now| guard.receive(now, pid, 0, &bytes))?;
         Some(read(&answer))
-    }
-
-    /// The watchdog that uses all of its time: nothing is seen of it before.
-    fn worst_answer(&mut self, h: Host, promises: &[Named], timeout: u64) -> Answered {
-        let (boot, clock) = (self.hosts[h].boot, self.hosts[h].clock);
-        for promise in promises {
-            let end = promise.deadline + promise.grace + Millis(timeout);
-            self.at_moment(clock.when(end), Event::Worst(h, boot, end));
-        }
-        let timeout = Millis(timeout);
-        Answered {
-            taken: true,
-            broken: 0,
-            enforcement: Enforcement::Hardware { timeout },
-        }
-    }
-
-    /// The last millisecond of a promise: what still runs under it ends by a reset.
-    pub(crate) fn worst_ends(&mut self, h: Host, boot: u64, end: Boottime) {
-        let host = &self.hosts[h];
-        let Kind::Worst(timeout) = host.dog.kind else {
-            return;
-        };
-        let over = host.promises.iter().any(|p| {
-            let runs = host.processes.contains_key(&UnitKey::Work(p.work.clone()));
-            runs && p.deadline + p.grace + Millis(timeout) <= end
-        });
-        if host.up && host.boot == boot && over {
-            self.note_reset(h);
-            self.power_cycle(h, Cut::Watchdog, 10_000);
-        }
-    }
-
-    fn obey_dog(&mut self, h: Host, order: Order) {
-        match order {
-            Order::Ask(unit) => {
-                let host = &self.hosts[h];
-                let process = host.processes.get(&unit);
-                if let Some(process) = process.filter(|process| !process.stubborn) {
-                    let (pid, boot) = (process.pid, host.boot);
-                    let delay = self.between(10, 800);
-                    self.at(delay, Event::Termed(h, boot, unit, pid));
-                }
-            }
-            Order::Kill(unit) => {
-                self.process_ends(h, &unit, DownCause::Killed(9), "watchdog");
-                self.show_all(h, &unit);
-            }
-            Order::KillAgent => {
-                self.fact(Fact::Fault(format!(
-                    "the watchdog kills the agent of host-{h}"
-                )));
-                self.agent_dies(h);
-                let boot = self.hosts[h].boot;
-                let delay = self.between(100, 2_000);
-                self.at(delay, Event::AgentStart(h, boot));
-            }
-            Order::Feed => {
-                if let Kind::Hardware(timeout) = self.hosts[h].dog.kind {
-                    self.feed_device(h, timeout);
-                }
-            }
-            Order::Reboot => {
-                self.note_reset(h);
-                self.power_cycle(h, Cut::Watchdog, 8_000);
-            }
-            Order::Keep(table) => self.hosts[h].dog.table = table,
-            Order::Say(text) => self.fact(Fact::Said { host: h, text }),
-        }
-    }
-
-    fn note_reset(&mut self, h: Host) {
-        let host = &self.hosts[h];
-        let held = host
-            .processes
-            .iter()
-            .filter_map(|(unit, process)| match unit {
-                UnitKey::Work(work) => Some((work.clone(), process.generation?)),
-                UnitKey::Service(_) => None,
-            });
-        let fact = Fact::Resets {
-            host: h,
-            held: held.collect(),
-            runs: host.dog.lives() && self.now > host.dog.still_until + RAN_MS,
-        };
-        self.fact(fact);
-    }
-
-    fn feed_device(&mut self, h: Host, timeout: u64) {
-        self.show(&Fact::Fed { host: h });
-        let dog = &mut self.hosts[h].dog;
-        dog.fed_at = Some(self.now);
-        if dog.device_due.is_none() {
-            let due = self.now + timeout;
-            dog.device_due = Some(due);
-            let boot = self.hosts[h].boot;
-            self.at_moment(due, Event::Device(h, boot));
-        }
-    }
-
-    /// The device looks when it was fed.
-    pub(crate) fn device_looks(&mut self, h: Host, boot: u64) {
-        let host = &mut self.hosts[h];
-        let (Some(fed), Kind::Hardware(timeout)) = (host.dog.fed_at, host.dog.kind) else {
-            return;
-        };
-        if !host.up || host.boot != boot {
-            return;
-        }
-        if fed + timeout > self.now {
-            host.dog.device_due = Some(fed + timeout);
-            self.at_moment(fed + timeout, Event::Device(h, boot));
-            return;
-        }
-        self.note_reset(h);
-        let off = self.between(5_000, 20_000);
-        self.power_cycle(h, Cut::Watchdog, off);
-    }
-
-    /// A process that was asked to end has ended.
-    pub(crate) fn termed(&mut self, h: Host, boot: u64, unit: &UnitKey, pid: u32) {
-        let host = &self.hosts[h];
-        let same = host.processes.get(unit).is_some_and(|p| p.pid == pid);
-        if host.up && host.boot == boot && same && self.now >= host.unkillable_until {
-            self.process_ends(h, unit, DownCause::Killed(15), "watchdog");
-            self.show_all(h, unit);
-        }
-    }
-}
-
-/// What has to be gone with a unit, its cgroup or the session of its process; with a deadline and a
-/// grace.
-fn target(
-    systemd: bool,
-    unit: &UnitKey,
-    leader: Option<u32>,
-    (deadline, grace): (u64, u64),
-) -> Option<Promise> {
-    if systemd {
-        Promise::cgroup(deadline, grace, &cgroup(unit))
-    } else {
-        leader.map(|pid| Promise::session(deadline, grace, pid, u64::from(pid)))
-    }
-}
-
-fn cgroup(unit: &UnitKey) -> String {
-    format!("/system.slice/{unit}.service").replace(' ', "-")
-}
-
-/// One promise as docs/reference/watchdog-beat.md writes it.
-fn record(systemd: bool, named: &Named) -> Option<[u8; RECORD]> {
-    let mut bytes = [0; RECORD];
-    bytes[..8].copy_from_slice(&named.deadline.0.to_le_bytes());
-    bytes[8..16].copy_from_slice(&named.grace.0.to_le_bytes());
-    if systemd {
-        let path = cgroup(&named.unit);
-        bytes[16] = 2;
-        bytes[18..20].copy_from_slice(&u16::try_from(path.len()).ok()?.to_le_bytes());
-        bytes
-            .get_mut(32..32 + path.len())?
-            .copy_from_slice(path.as_bytes());
-    } else {
-        let pid = named.leader?;
-        bytes[16] = 1;
-        bytes[20..24].copy_from_slice(&pid.to_le_bytes());
-        bytes[24..32].copy_from_slice(&u64::from(pid).to_le_bytes());
-    }
-    Some(bytes)
-}
-
-/// A beat; the numbers are session, sequence, sent and next.
-fn datagram(numbers: [u64; 4], records: &[[u8; RECORD]]) -> Vec<u8> {
-    let mut bytes = vec![0; HEADER];
-    bytes[..4].copy_from_slice(b"NMWD");
-    bytes[4..6].copy_from_slice(&[VERSION, 1]);
-    let count = u16::try_from(records.len()).unwrap_or(u16::MAX);
-    bytes[6..8].copy_from_slice(&count.to_le_bytes());
-    for (value, place) in numbers.iter().zip(bytes[8..40].chunks_exact_mut(8)) {
-        place.copy_from_slice(&value.to_le_bytes());
-    }
-    bytes.extend(records.iter().flatten());
-    bytes
-}
-
-/// A number of an answer, of so many bytes.
-fn number(answer: &[u8; HEADER], place: usize, bytes: usize) -> u64 {
-    let part = answer[place..place + bytes].iter().rev();
-    part.fold(0, |sum, byte| sum << 8 | u64::from(*byte))
-}
-
-fn read(answer: &[u8; HEADER]) -> Answered {
-    let taken = answer[6] == Status::Taken as u8;
-    let timeout = Millis(number(answer, 24, 8));
-    Answered {
-        taken,
-        broken: number(answer, 44, 4),
-        enforcement: match (taken, answer[7]) {
-            (true, 1) => Enforcement::Hardware { timeout },
-            (true, 2) => Enforcement::Software { timeout },
-            _ => Enforcement::None,
-        },
     }
 }
