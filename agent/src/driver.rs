@@ -8,6 +8,7 @@ use nodemedic_agent_core::memory::Memory;
 use nodemedic_agent_core::{Act, Agent, Effect};
 use nodemedic_agent_host::manager::Units;
 use nodemedic_agent_host::watchdog::WatchdogClient;
+use nodemedic_edge::clock;
 use nodemedic_protocol::event::Verb;
 use nodemedic_protocol::message::Message;
 use nodemedic_protocol::{Boottime, Millis, Seq};
@@ -46,7 +47,7 @@ pub struct Driver {
     spool_retry_at: Option<Boottime>,
     spool_is_behind: bool,
     /// Starts that wait for a memory that can be written.
-    held: Vec<Act>,
+    held: Vec<(Boottime, Act)>,
     farewell: Option<Message>,
 }
 
@@ -157,10 +158,10 @@ impl Driver {
 
     /// A start counts in a budget; while that cannot be written down, nothing is started.
     fn act(&mut self, act: Act) {
-        self.held.retain(|held| held.unit != act.unit);
+        self.held.retain(|(_, held)| held.unit != act.unit);
         if self.memory_is_broken() && matches!(act.verb, Verb::Start | Verb::Restart) {
             tracing::error!("{} waits: its restart cannot be written down", act.unit);
-            self.held.push(act);
+            self.held.push((clock::boottime() + act.timeout, act));
         } else {
             tracing::info!("{} {}", act.verb, act.unit);
             self.units.act(act);
@@ -224,7 +225,13 @@ impl Driver {
             Some(error) if written.unspooled > 0 => tracing::debug!("{error}"),
             Some(error) => tracing::error!("{error}"),
             None if written.memory && self.memory_retry_at.is_none() => {
-                for act in core::mem::take(&mut self.held) {
+                // One that is over its time is over for the core too, which has seen since then
+                // how the unit is.
+                let in_time = |(until, act)| (now < until).then_some(act);
+                for act in core::mem::take(&mut self.held)
+                    .into_iter()
+                    .filter_map(in_time)
+                {
                     self.act(act);
                 }
             }

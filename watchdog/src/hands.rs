@@ -56,7 +56,12 @@ impl Kept {
         if sync {
             file.sync_all()?;
         }
-        fs::rename(&self.0, &self.1)
+        fs::rename(&self.0, &self.1)?;
+        // Before a reset the name has to be on the disk too.
+        match Path::new(&self.1).parent().filter(|_| sync) {
+            Some(dir) => File::open(dir)?.sync_all(),
+            None => Ok(()),
+        }
     }
 }
 

@@ -148,15 +148,17 @@ impl Coordinator {
         if sent.is_some_and(|s| now.boot.since(s.at) < after) {
             return;
         }
+        // Asked again under the same name: the answer to any of them proves as much, and a broker
+        // that is slower than the asking would otherwise never bring one in time.
+        let again = sent.map(|s| s.id.clone());
         let (boot, stamp) = (candidate.session.boot_id.clone(), candidate.stamp);
-        let sent = self.command(now, name, boot, stamp, CommandBody::Rebirth);
+        let sent = self.command_as(now, name, again, (boot, stamp), CommandBody::Rebirth);
         let node = self.nodes.get_mut(name);
         if let Some(candidate) = node.and_then(|n| n.candidate.as_mut()) {
             candidate.challenge = sent;
         }
     }
 
-    /// Sends a command. Its id holds the epoch, so no two coordinators ever use the same one.
     fn command(
         &mut self,
         now: Now,
@@ -165,15 +167,35 @@ impl Coordinator {
         stamp: Boottime,
         body: CommandBody,
     ) -> Option<Sent> {
+        self.command_as(now, name, None, (boot_id, stamp), body)
+    }
+
+    /// Its id holds the epoch, so no two coordinators ever use the same one.
+    fn next_id(&mut self, name: &NodeId) -> Option<CommandId> {
         self.last_command += 1;
         let text = format!("c{}-{}", self.epoch, self.last_command);
-        let id = match CommandId::new(text) {
-            Ok(id) => id,
+        match CommandId::new(text) {
+            Ok(id) => Some(id),
             Err(error) => {
                 let text = format!("no command was sent to {name}: {error}");
                 self.out.log(LogLevel::Warn, text);
-                return None;
+                None
             }
+        }
+    }
+
+    /// Sends a command to a boot, under a new name or once more under an old one.
+    fn command_as(
+        &mut self,
+        now: Now,
+        name: &NodeId,
+        again: Option<CommandId>,
+        (boot_id, stamp): (BootId, Boottime),
+        body: CommandBody,
+    ) -> Option<Sent> {
+        let id = match again {
+            Some(id) => id,
+            None => self.next_id(name)?,
         };
         let command = Command {
             id: id.clone(),

@@ -1,7 +1,6 @@
 //! What nodes say: who speaks, whether it is newer than what is known, and what it changes.
 
 use alloc::format;
-use alloc::vec::Vec;
 
 use nodemedic_protocol::api::Proof;
 use nodemedic_protocol::message::{
@@ -12,7 +11,6 @@ use nodemedic_protocol::{Boottime, Epoch, NodeId, Now, Seq};
 
 use crate::coordinator::Coordinator;
 use crate::effect::LogLevel;
-use crate::grants::Grant;
 use crate::mutation::Mutation;
 use crate::node::{Candidate, Node, birth_facts};
 use crate::stored::{EventMark, GrantKey, Write};
@@ -140,7 +138,7 @@ impl Coordinator {
         true
     }
 
-    fn check_epoch(&mut self, seen: Epoch) {
+    pub(crate) fn check_epoch(&mut self, seen: Epoch) {
         if seen > self.epoch {
             self.supersede(seen);
         }
@@ -161,7 +159,7 @@ impl Coordinator {
         }
     }
 
-    fn apply_birth(&mut self, now: Now, name: &NodeId, birth: &Birth) {
+    pub(crate) fn apply_birth(&mut self, now: Now, name: &NodeId, birth: &Birth) {
         let Some(node) = self.nodes.get_mut(name) else {
             return;
         };
@@ -361,42 +359,6 @@ impl Coordinator {
                 self.dirty = true;
             }
             Refusal::ForeignNode | Refusal::ForeignBoot | Refusal::Expired | Refusal::Retained => {}
-        }
-    }
-
-    fn end_all_on(
-        &mut self,
-        now: Now,
-        name: &NodeId,
-        proof: &Proof,
-        which: impl Fn(&Grant) -> bool,
-    ) {
-        let on_node = self.grants.on(name).filter(|grant| which(grant));
-        let old: Vec<GrantKey> = on_node.map(|g| g.record.key.clone()).collect();
-        for key in old {
-            self.grants.end(&mut self.out, now, &key, proof.clone());
-        }
-    }
-
-    /// Another boot has proved itself: what was granted to the boots before it runs no more.
-    fn adopt_boot(&mut self, now: Now, name: &NodeId, session: &Session, candidate: Candidate) {
-        self.dead_has_answered(now, name, &session.boot_id);
-        self.fenced_is_back(name);
-        let Some(node) = self.nodes.get_mut(name) else {
-            return;
-        };
-        node.adopt(session, candidate.stamp);
-        node.assignment = None;
-        self.out.store(Write::Node(node.record.clone()));
-        if let Some(change) = node.life.hear(now.boot, session) {
-            self.out.decide(now, Some(name), change.decision());
-        }
-        let of_another = |grant: &Grant| grant.record.boot_id != session.boot_id;
-        self.end_all_on(now, name, &Proof::Rebooted, of_another);
-        self.dirty = true;
-        if let Some(birth) = candidate.birth.filter(|b| b.session == *session) {
-            self.check_epoch(birth.epoch_seen);
-            self.apply_birth(now, name, &birth);
         }
     }
 }

@@ -12,6 +12,7 @@ extern crate alloc;
 mod alert_rules;
 mod alerts;
 mod assign;
+mod boots;
 pub mod brake;
 pub mod budget;
 pub mod coordinator;

@@ -173,6 +173,19 @@ fn a_message_of_an_old_boot_does_not_make_a_host_look_rebooted() {
 }
 
 #[test]
+fn a_reboot_is_believed_over_a_broker_that_is_slower_than_the_asking() {
+    let mut world = settled(&["node-1", "node-2", "node-3"]);
+    let victim = world.holders("db")[0].to_string();
+    world.slow = world.settings.commands.resend_after + world.settings.commands.resend_after;
+    let now = world.now;
+    world.nodes.get_mut(&victim).unwrap().reboot(now);
+    world.until("the new boot is known", 60, |w| {
+        let session = &w.store.nodes[&id(&victim)].session;
+        *session == w.nodes[&victim].session()
+    });
+}
+
+#[test]
 fn an_agent_restart_changes_nothing() {
     let mut world = settled(&["node-1", "node-2", "node-3"]);
     let grants = world.store.grants.clone();

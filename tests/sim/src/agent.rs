@@ -265,6 +265,7 @@ impl World {
     pub(crate) fn thaw(&mut self, h: Host, run: u64) {
         let host = &self.hosts[h];
         if host.run == run && host.agent.is_some() && self.now >= host.frozen_until {
+            self.show(&Fact::Thawed { host: h });
             self.do_agent_effects(h);
             self.beat(h);
         }
@@ -279,9 +280,10 @@ impl World {
             Effect::Act(act) => {
                 let starts = matches!(act.verb, Verb::Start | Verb::Restart);
                 let held = &mut self.hosts[h].disk.held;
-                held.retain(|other| other.unit != act.unit);
+                held.retain(|(_, other)| other.unit != act.unit);
                 if starts && self.hosts[h].disk.unsaved.is_some() {
-                    self.hosts[h].disk.held.push(act);
+                    let until = self.hosts[h].now(self.now).boot + act.timeout;
+                    self.hosts[h].disk.held.push((until, act));
                 } else {
                     self.act(h, act);
                 }
@@ -374,8 +376,12 @@ impl World {
             self.remember(h, memory);
         }
         if self.hosts[h].disk.unsaved.is_none() {
-            for act in std::mem::take(&mut self.hosts[h].disk.held) {
-                self.act(h, act);
+            let now = self.hosts[h].now(self.now).boot;
+            for (until, act) in std::mem::take(&mut self.hosts[h].disk.held) {
+                // One that is over its time is over for the core too.
+                if now < until {
+                    self.act(h, act);
+                }
             }
         }
     }

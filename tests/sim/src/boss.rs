@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nodemedic_protocol::message::{Heartbeat, Message};
+use nodemedic_protocol::message::Message;
 use nodemedic_protocol::rng::Rng;
 use nodemedic_protocol::{BootId, Boottime, Millis, NodeId, SiteId};
 use nodemedic_sim_coordinator_core::fencing::settings::FencingSettings;
@@ -13,7 +13,6 @@ use nodemedic_sim_coordinator_core::{NotifyFailure, Stored, Write};
 use crate::clock::{Clock, RIGHT, True};
 use crate::fact::{Fact, Host};
 use crate::knobs::Knobs;
-use crate::wire::is_sure;
 use crate::world::{Event, World, own};
 
 /// The drift that the coordinator reckons with.
@@ -50,7 +49,7 @@ pub struct Boss {
     /// When its core last decided anything.
     decided: True,
     /// The newest heartbeat of each boot that this life of it has heard.
-    beats: BTreeMap<Host, (BootId, Boottime)>,
+    pub(crate) beats: BTreeMap<Host, (BootId, Boottime)>,
     open: Vec<Write>,
     pub(crate) crash_in: Option<u64>,
     pub(crate) freeze_in: Option<(u64, u64)>,
@@ -108,26 +107,6 @@ impl Boss {
             answered: None,
             settings,
         }
-    }
-}
-
-impl Boss {
-    /// Whether a heartbeat is a sign of life: another boot must prove itself first, and what is
-    /// older than what was heard says nothing.
-    fn is_news(&mut self, host: Host, node: &NodeId, beat: &Heartbeat) -> bool {
-        let known = self.store.nodes.get(node);
-        let of_boot = known.is_none_or(|n| {
-            let speaks = n.session == beat.session || beat.sent_at >= n.session_since;
-            n.session.boot_id == beat.session.boot_id && speaks
-        });
-        let heard = self.beats.get(&host);
-        let newer =
-            heard.is_none_or(|(boot, at)| *boot != beat.session.boot_id || *at < beat.sent_at);
-        if of_boot && newer {
-            let heard = (beat.session.boot_id.clone(), beat.sent_at);
-            self.beats.insert(host, heard);
-        }
-        of_boot && newer
     }
 }
 
@@ -258,26 +237,6 @@ impl World {
         }
     }
 
-    pub(crate) fn at_boss(&mut self, conn: u64, h: Host, message: Box<Message>, retained: bool) {
-        if self.boss.conn != conn || conn == 0 {
-            if !retained {
-                self.boss_did_not_answer(h, *message);
-            }
-            return;
-        }
-        if is_sure(&message) && !retained {
-            let delay = self.latency();
-            self.at(delay, Event::BossAnswered(conn));
-        }
-        let (node, run) = (self.hosts[h].name.clone(), self.boss.run);
-        let input = Input::Message {
-            node,
-            message,
-            retained,
-        };
-        self.tell_boss(run, input);
-    }
-
     /// The coordinator's process does nothing for so long, and then goes on where it was.
     pub(crate) fn freeze_boss(&mut self, span: u64) {
         if self.boss.core.is_none() {
@@ -386,10 +345,14 @@ impl World {
             self.boss_dies(1_000);
             return false;
         }
+        if self.boss.open.is_empty() {
+            return true;
+        }
         for write in std::mem::take(&mut self.boss.open) {
             self.boss.store.apply(write.clone());
             self.fact(Fact::Committed(Box::new(write)));
         }
+        self.show(&Fact::Transaction);
         true
     }
 

@@ -120,6 +120,11 @@ pub enum Fact {
         /// ... and then its grace is.
         due: True,
     },
+    /// An agent goes on where it was frozen: what it does next was decided before.
+    Thawed {
+        /// Where.
+        host: Host,
+    },
     /// A watchdog resets its host.
     Resets {
         /// Which.
@@ -167,6 +172,8 @@ pub enum Fact {
     Decided(Option<True>),
     /// The coordinator's store took a write.
     Committed(Box<Write>),
+    /// That was all of one transaction.
+    Transaction,
     /// Something was broken or repaired on purpose.
     Fault(String),
     /// All is repaired; from here on the world must come to rest.

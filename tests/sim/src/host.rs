@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use nodemedic_protocol::message::Session;
 use nodemedic_protocol::rng::Rng;
 use nodemedic_protocol::work::Enforcement;
-use nodemedic_protocol::{BootId, Epoch, NodeId, Now, Revision, Seq, SessionId, StreamId};
+use nodemedic_protocol::{
+    BootId, Boottime, Epoch, NodeId, Now, Revision, Seq, SessionId, StreamId,
+};
 use nodemedic_sim_agent_core::{
     Act, Agent, DownCause, Effect, LeaseMemory, Memory, Promise, Spooled, UnitKey,
 };
@@ -91,7 +93,7 @@ pub struct Disk {
     /// It will try again.
     pub retries: bool,
     /// Starts that wait for that.
-    pub held: Vec<Act>,
+    pub held: Vec<(Boottime, Act)>,
 }
 
 impl HostState {

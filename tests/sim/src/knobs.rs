@@ -140,7 +140,8 @@ impl Knobs {
     #[must_use]
     pub fn draw(seed: u64) -> Knobs {
         let mut rng = Rng::new(seed ^ 0x5eed);
-        // What goes wrong goes wrong among few hosts too, and small worlds are cheap: most are small.
+        // What goes wrong goes wrong among few hosts too, and small worlds are cheap: most are
+        // small.
         let most = match rng.below(20) {
             0 => 50,
             1..=3 => 15,

@@ -10,6 +10,7 @@ pub mod broker;
 pub mod checks;
 pub mod clock;
 pub mod draw;
+pub mod ears;
 pub mod fact;
 pub mod faults;
 pub mod fence;

@@ -76,7 +76,8 @@ fn cut(hosts: &[usize], span: u64) -> Fault {
 #[test]
 fn a_host_is_cut_off_and_its_exclusive_work_moves() {
     let script = vec![(60 * S, cut(&[0], 120 * S))];
-    let about = "The cable of the host that holds db-0 is pulled, and put back after two minutes.";
+    let about = "The cable of the host that holds db-0 is pulled, and put back after two \
+                 minutes.";
     let (outcome, text) = play("partition", about, world(3, 240 * S, script));
     assert!(outcome.violations.is_empty(), "{:?}", outcome.violations);
     in_order(
@@ -96,9 +97,9 @@ fn a_host_is_cut_off_and_its_exclusive_work_moves() {
 fn an_agent_freezes_and_the_watchdog_keeps_its_promise() {
     let span = 120 * S;
     let script = vec![(60 * S, Fault::AgentFreezes { host: 0, span })];
-    let about = "The agent of the host that holds db-0 is frozen for two minutes. There is no device: \
-                 the watchdog\nkills the work and the agent, which could thaw and start it again, and \
-                 then looks once more.";
+    let about = "The agent of the host that holds db-0 is frozen for two minutes. There is no \
+                 device: the watchdog\nkills the work and the agent, which could thaw and start \
+                 it again, and then looks once more.";
     let (outcome, text) = play("frozen-agent", about, world(3, 240 * S, script));
     assert!(outcome.violations.is_empty(), "{:?}", outcome.violations);
     in_order(
@@ -119,8 +120,8 @@ fn an_agent_freezes_and_the_watchdog_keeps_its_promise() {
 fn an_agent_freezes_and_the_device_resets_the_host() {
     let span = 120 * S;
     let script = vec![(60 * S, Fault::AgentFreezes { host: 0, span })];
-    let about = "The same with a device: the host is reset, because a frozen agent may thaw between \
-                 any two of its steps.";
+    let about = "The same with a device: the host is reset, because a frozen agent may thaw \
+                 between any two of its steps.";
     let mut knobs = world(3, 240 * S, script);
     knobs.watchdogs = Some(Kind::Hardware(10 * S));
     let (outcome, text) = play("frozen-agent-device", about, knobs);
@@ -142,9 +143,9 @@ fn an_agent_freezes_and_the_device_resets_the_host() {
 fn half_of_the_fleet_falls_silent_and_the_brake_holds_until_it_is_back() {
     let hosts = [0, 1, 2, 3, 4];
     let script = vec![(60 * S, cut(&hosts, 90 * S))];
-    let about = "Five of ten hosts are cut off at once, for a minute and a half: more likely a switch \
-                 than five hosts.\nNothing is taken out on silence until they are back and the brake has \
-                 lifted.";
+    let about = "Five of ten hosts are cut off at once, for a minute and a half: more likely a \
+                 switch than five hosts.\nNothing is taken out on silence until they are back \
+                 and the brake has lifted.";
     let (outcome, text) = play("mass-loss", about, world(10, 300 * S, script));
     assert!(outcome.violations.is_empty(), "{:?}", outcome.violations);
     in_order(
@@ -169,8 +170,9 @@ fn the_coordinator_is_away_for_ten_minutes() {
             reboots: false,
         },
     )];
-    let about = "The coordinator is away for ten minutes. Only db-0 stops, whose owner chose that it \
-                 stops without a\nlease. A work that dies meanwhile is restarted by its agent.";
+    let about = "The coordinator is away for ten minutes. Only db-0 stops, whose owner chose \
+                 that it stops without a\nlease. A work that dies meanwhile is restarted by its \
+                 agent.";
     let (outcome, text) = play("coordinator-away", about, world(3, 780 * S, script));
     assert!(outcome.violations.is_empty(), "{:?}", outcome.violations);
     in_order(
@@ -201,10 +203,10 @@ fn a_fence_device_that_lies_is_believed_once() {
         ),
         (60 * S, cut(&[0], 120 * S)),
     ];
-    let about = "store-0 is kept without a lease, so only a fence proves its end. The device of its host \
-                 says off, reads\noff, and has done nothing: this breaks the first promise, as \
-                 docs/safety.md says it does. When the host\nis heard again, the lie is found out and \
-                 the device is not believed any more.";
+    let about = "store-0 is kept without a lease, so only a fence proves its end. The device of \
+                 its host says off, reads\noff, and has done nothing: this breaks the first \
+                 promise, as docs/safety.md says it does. When the host\nis heard again, the \
+                 lie is found out and the device is not believed any more.";
     let mut knobs = world(3, 300 * S, script);
     knobs.fenced = 1_000;
     let (outcome, text) = play("lying-fence", about, knobs);

@@ -33,7 +33,8 @@ use crate::manager::target::{Target, Targets};
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 
 /// What is told to the watchdog as the latest moment of the next beat: two may be late before it
-/// has a reason to speak of silence.
+/// has a reason to speak of silence, a second later. Together less than a short lease and its
+/// grace, so that a frozen agent is known to be one when its promise is overdue.
 const NEXT_MS: u64 = 2_000;
 
 /// An answer comes at once or not at all.

@@ -41,6 +41,9 @@ pub struct World {
     pub power: fence::Power,
     /// Nodes that are heard and do not hear.
     pub deaf: std::collections::BTreeSet<String>,
+    /// What all nodes say takes so long.
+    pub slow: Millis,
+    under_way: std::collections::VecDeque<(Boottime, String, Message)>,
     open: Vec<Write>,
     to_nodes: Vec<(NodeId, Message)>,
     notifies: Vec<NotifyId>,
@@ -109,6 +112,8 @@ impl World {
             crash_at: None,
             power: fence::Power::default(),
             deaf: std::collections::BTreeSet::new(),
+            slow: Millis::ZERO,
+            under_way: std::collections::VecDeque::new(),
             open: Vec::new(),
             to_nodes: Vec::new(),
             notifies: Vec::new(),
@@ -265,7 +270,13 @@ impl World {
                 said.extend(words.into_iter().map(|m| (node.name.to_string(), m)));
             }
         }
-        for (node, message) in said {
+        let due = self.now.boot + self.slow;
+        let sent = said.into_iter().map(|(node, m)| (due, node, m));
+        self.under_way.extend(sent);
+        while let Some((_, node, message)) = self
+            .under_way
+            .pop_front_if(|(due, ..)| *due <= self.now.boot)
+        {
             self.message(&node, message, false);
         }
         if self.core.as_ref().is_some_and(|core| {

@@ -32,9 +32,8 @@ struct Seen {
 #[derive(Default)]
 pub struct BlastRadius {
     nodes: BTreeMap<NodeId, Seen>,
-    /// Taken in a transaction of this moment; judged when it is complete.
+    /// Taken in this transaction; judged when it is complete.
     fresh: BTreeSet<NodeId>,
-    at: True,
 }
 
 fn is_drained(record: &NodeRecord) -> bool {
@@ -137,13 +136,10 @@ impl Checker for BlastRadius {
         "never more hosts are taken out at once than the budget"
     }
 
-    fn see(&mut self, at: True, fact: &Fact) -> Option<String> {
-        let verdict = if at > self.at && !self.fresh.is_empty() {
-            self.judge()
-        } else {
-            None
-        };
-        self.at = at;
+    fn see(&mut self, _at: True, fact: &Fact) -> Option<String> {
+        if matches!(fact, Fact::Transaction) && !self.fresh.is_empty() {
+            return self.judge();
+        }
         if let Fact::Committed(write) = fact {
             match &**write {
                 Write::Node(record) => self.node(record),
@@ -155,6 +151,6 @@ impl Checker for BlastRadius {
                 _ => {}
             }
         }
-        verdict
+        None
     }
 }

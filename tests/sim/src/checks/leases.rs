@@ -31,7 +31,7 @@ impl Checker for NeverProlonged {
             } => {
                 let key = (*host, work.clone(), *generation);
                 let before = self.until.insert(key, *until)?;
-                // An agent that died before it told its watchdog may name a moment that is over too.
+                // What is over already prolongs nothing.
                 (at >= before && *until > before.max(at)).then(|| {
                     format!(
                         "{work} {generation} on host-{host} ended at {before} and is prolonged to \
@@ -39,9 +39,10 @@ impl Checker for NeverProlonged {
                     )
                 })
             }
-            // Promises are over with the boot that made them; and an agent whose memory is older than
-            // the end has forgotten it, as the coordinator may not know of it: the grant stands.
-            Fact::PoweredOff { host, .. } | Fact::MemoryRolledBack { host } => {
+            // Promises are over with the boot that made them. An agent that died may have written a
+            // renewal down just before it could promise it, or has lost what it had written. One
+            // that was frozen may have renewed in time and promises it now.
+            Fact::PoweredOff { host, .. } | Fact::AgentBegan { host } | Fact::Thawed { host } => {
                 self.until.retain(|(of, _, _), _| of != host);
                 None
             }

@@ -90,6 +90,12 @@ impl Checker for NoStopWithoutWord {
                 self.running.remove(&(*host, work.clone(), *generation));
                 None
             }
+            // An agent whose memory is older than its grants takes what runs for the older ones.
+            Fact::MemoryRolledBack { host } => {
+                let running = self.running.iter().filter(|grant| grant.0 == *host);
+                self.unwanted.extend(running.cloned());
+                None
+            }
             Fact::Acted {
                 host,
                 unit: UnitKey::Work(work),

