@@ -262,8 +262,10 @@ impl Host for Hands {
     }
 
     fn last_words(&mut self, now: u64, verdict: &str, target: &Promise, why: &str) {
+        // A reset is waited for: a disk that hangs costs nothing any more. Others go on beside it.
+        let resets = verdict == "reset";
         let still = |pid| waitpid(pid, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive);
-        if self.scribe.is_some_and(still) {
+        if !resets && self.scribe.is_some_and(still) {
             let why = "the ones before are still being written";
             return self.say(WARNING, format_args!("no last words on {target}: {why}"));
         }
@@ -274,14 +276,16 @@ impl Host for Hands {
         );
         // What was killed can be told by those who live on; a reset needs it on the disk.
         let (words, sync) = (&self.words, verdict != "killed");
-        let write = |text: &[u8]| {
-            sys::apart(|| {
-                if let Err(e) = words.put([text, b""], sync) {
-                    let errno = Errno::from_raw(e.raw_os_error().unwrap_or(0));
-                    edge::say(ALERT, format_args!("cannot write last words: {errno}; see --state"));
-                }
-            })
+        let put = |text: &[u8]| {
+            if let Err(e) = words.put([text, b""], sync) {
+                let errno = Errno::from_raw(e.raw_os_error().unwrap_or(0));
+                edge::say(ALERT, format_args!("cannot write last words: {errno}; see --state"));
+            }
         };
+        if resets {
+            return written(text, put);
+        }
+        let write = |text: &[u8]| sys::apart(|| put(text));
         self.scribe = written(text, write).ok();
     }
 

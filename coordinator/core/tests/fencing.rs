@@ -531,3 +531,26 @@ fn believed_only_what_was_read(world: &World, crash_at: u64) {
         }
     }
 }
+
+#[test]
+fn off_that_was_read_before_the_host_came_up_again_proves_nothing_about_its_new_boot() {
+    let (mut world, victim) = settled(one_device_each(), kept("db"));
+    // What it reads is of the moment between two boots.
+    world.power.manner.insert(device_of(&victim), Manner::Lies);
+    cut(&mut world, &victim);
+    let question = format!("status {} {victim}", device_of(&victim));
+    world.until("it is asked for its state", 20, |w| {
+        asked(w).contains(&question.as_str())
+    });
+    let now = world.now;
+    let node = world.nodes.get_mut(&victim).unwrap();
+    node.reboot(now);
+    node.connected = true;
+    world.run(30);
+    assert_eq!(proofs(&world)[0], Proof::Rebooted, "{}", world.tell());
+    let fenced = |p: &Proof| matches!(p, Proof::Fenced { .. });
+    assert!(!proofs(&world).iter().any(fenced), "{}", world.tell());
+    let confirmed = |d: &Decision| matches!(d, Decision::Fence(FenceStep::Confirmed { .. }));
+    assert!(!world.decisions().any(confirmed), "{}", world.tell());
+    world.until("db serves", 60, |w| w.serving("db") == 1);
+}

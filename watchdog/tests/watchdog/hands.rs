@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -206,4 +206,24 @@ fn what_is_no_watchdog_is_refused_by_name() {
     assert!(error.contains("is no watchdog device"), "{error}");
     let error = open("/nonexistent/watchdog0");
     assert!(error.contains("cannot open /nonexistent/watchdog0"), "{error}");
+}
+
+#[test]
+fn later_last_words_replace_earlier_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let roots = [Path::new("/proc"), Path::new("/sys/fs/cgroup")];
+    let (mut hands, _) = Hands::open(roots, None, &format!("{path}/w.sock"), path).unwrap();
+    let target = session(4242, 9);
+    let file = dir.path().join("last-words");
+    // A reset waits for nobody, and is on the disk when the call returns.
+    for verdict in ["killed", "reset"] {
+        hands.last_words(5, verdict, &target, "a test");
+        let told = format!("verdict={verdict}");
+        let began = Instant::now();
+        while !fs::read_to_string(&file).is_ok_and(|text| text.contains(&told)) {
+            assert!(began.elapsed() < Duration::from_secs(20), "no {told}");
+            std::thread::yield_now();
+        }
+    }
 }

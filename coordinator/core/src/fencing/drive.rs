@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use nodemedic_protocol::api::{
     Decision, DeviceSaid, FenceAnswer, FenceBy, FenceStep, FenceThen, FenceVerb, Liveness, Purpose,
 };
-use nodemedic_protocol::{Boottime, DeviceName, Millis, NodeId, Now};
+use nodemedic_protocol::{BootId, Boottime, DeviceName, Millis, NodeId, Now};
 
 use super::record::{FenceRecord, FenceStage, Next};
 use super::{ANSWER_SLACK, Asked, FenceCall, FenceCallId};
@@ -225,6 +225,7 @@ impl Coordinator {
         let asked = Asked {
             device: device.clone(),
             node: node.cloned(),
+            boot_id: node.and_then(|name| self.boot_of(name)),
             verb,
             until: now.boot + timeout + ANSWER_SLACK,
         };
@@ -260,6 +261,14 @@ impl Coordinator {
             // Who does its work is well.
             self.monitored(now, &call.device, FenceAnswer::Done);
         }
+        let boot_id = call.node.as_ref().and_then(|name| self.boot_of(name));
+        let answer = match call.verb {
+            // It may have been read while the host was between two boots.
+            FenceVerb::Status if boot_id != call.boot_id => FenceAnswer::Failed(String::from(
+                "the host has come up again since it was asked: what it read proves nothing",
+            )),
+            _ => answer,
+        };
         let said = DeviceSaid {
             device: call.device,
             verb: call.verb,
@@ -273,6 +282,12 @@ impl Coordinator {
             (Some(node), _) => self.fence_answered(now, &node, said.answer),
             (None, _) => {}
         }
+    }
+
+    /// The boot of which the coordinator knows.
+    fn boot_of(&self, name: &NodeId) -> Option<BootId> {
+        let node = self.nodes.get(name)?;
+        Some(node.record.session.boot_id.clone())
     }
 
     fn expire_calls(&mut self, now: Now) {

@@ -19,7 +19,7 @@ use alloc::string::String;
 
 use nodemedic_protocol::api::{FenceAnswer, FenceVerb};
 use nodemedic_protocol::rng::Rng;
-use nodemedic_protocol::{Boottime, DeviceName, Millis, NodeId, WallTime};
+use nodemedic_protocol::{BootId, Boottime, DeviceName, Millis, NodeId, WallTime};
 
 use record::FenceDeviceRecord;
 
@@ -52,6 +52,8 @@ struct Asked {
     device: DeviceName,
     /// Absent for `monitor`, and when the fence that asked is no more.
     node: Option<NodeId>,
+    /// The boot of that node when it was asked.
+    boot_id: Option<BootId>,
     verb: FenceVerb,
     until: Boottime,
 }
