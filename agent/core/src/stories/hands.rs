@@ -1,0 +1,136 @@
+//! The hands of the world: each effect is done, or kept until its time.
+
+use super::*;
+
+impl World {
+    /// An action takes its effect.
+    pub(super) fn done(&mut self, act: &Act) {
+        let generation = act.generation;
+        let starts = matches!(act.verb, Verb::Start | Verb::Restart);
+        if starts && self.thing(&act.unit).shut {
+            self.shut.push(act.action);
+        }
+        let thing = self.thing(&act.unit);
+        let outcome = match act.verb {
+            Verb::Start | Verb::Restart if thing.shut => {
+                let why = "the watchdog did not answer".to_string();
+                thing.runs = None;
+                thing.why_not = DownCause::TurnedAway(why.clone());
+                Outcome::Failed(why)
+            }
+            Verb::Start if thing.runs.is_some() => Outcome::Done,
+            Verb::Start | Verb::Restart if thing.broken => {
+                thing.runs = None;
+                thing.why_not = DownCause::Exited(1);
+                Outcome::Done
+            }
+            Verb::Start | Verb::Restart => {
+                thing.runs = Some(generation);
+                Outcome::Done
+            }
+            Verb::Stop | Verb::Fence if thing.stuck && thing.runs.is_some() => {
+                Outcome::Failed("2 processes are left".to_string())
+            }
+            Verb::Stop | Verb::Fence => {
+                thing.runs = None;
+                thing.why_not = DownCause::StoppedByOther;
+                Outcome::Done
+            }
+            Verb::Unfence => Outcome::Done,
+        };
+        self.end_act(act, outcome);
+    }
+
+    fn end_act(&mut self, act: &Act, outcome: Outcome) {
+        let seen = self.seen(&act.unit);
+        self.input(Input::ActionEnded {
+            action: act.action,
+            outcome,
+            command: "as asked".to_string(),
+            took: ACT_TAKES,
+            seen,
+        });
+    }
+
+    /// Does what the agent wants.
+    pub(super) fn effects(&mut self) {
+        while let Some(effect) = self.agent.poll_effect() {
+            self.effect(effect);
+        }
+    }
+
+    pub(super) fn later(&mut self, input: Input) {
+        self.pending
+            .push((self.now.boot, Pending::Input(Box::new(input))));
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Watch(watch) => {
+                let unit = watch.unit.clone();
+                let first = watch
+                    .probe
+                    .as_ref()
+                    .map_or(Boottime(u64::MAX), |p| self.now.boot + p.interval);
+                self.watched.insert(unit.clone(), (watch, first));
+                self.pending.push((self.now.boot, Pending::Look(unit)));
+            }
+            Effect::Unwatch { unit } => {
+                self.watched.remove(&unit);
+            }
+            Effect::Act(act) => self.act(act),
+            Effect::Publish { message, token } => {
+                if let Some(token) = token {
+                    self.later(Input::Delivered(token));
+                }
+                self.published(&message);
+                self.sent.push(message);
+            }
+            Effect::SpoolAppend(event) => {
+                self.events.push(event.clone());
+                self.spool.events.push(event);
+            }
+            Effect::SpoolReplace { first, last, with } => {
+                let at = self.spool.events.iter().position(|e| e.seq >= first);
+                self.spool.events.retain(|e| e.seq < first || e.seq > last);
+                self.spool.events.insert(at.unwrap(), with);
+            }
+            Effect::SpoolTrim { through } => {
+                self.spool.trimmed = through;
+                self.spool.events.retain(|e| e.seq > through);
+            }
+            Effect::Remember(memory) => self.memory = *memory,
+            Effect::RememberLeases(leases) => self.leases = Some(leases),
+            Effect::Promise(promises) => self.promises = promises,
+            Effect::Log { .. } => {}
+        }
+    }
+
+    fn act(&mut self, act: Act) {
+        assert!(
+            self.memory.intents.iter().any(|i| i.action == act.action),
+            "an act that is not remembered first: {act:?}"
+        );
+        let (same, other) = self
+            .pending
+            .drain(..)
+            .partition(|(_, p)| matches!(p, Pending::Done(a) if a.unit == act.unit));
+        self.pending = other;
+        let same: Vec<(Boottime, Pending)> = same;
+        for (_, pending) in same {
+            if let Pending::Done(old) = pending {
+                let seen = self.seen(&old.unit);
+                self.later(Input::ActionEnded {
+                    action: old.action,
+                    outcome: Outcome::Interrupted,
+                    command: "as asked".to_string(),
+                    took: Millis(1),
+                    seen,
+                });
+            }
+        }
+        self.acts.push((self.elapsed, act.clone()));
+        self.pending
+            .push((self.now.boot + ACT_TAKES, Pending::Done(act)));
+    }
+}
