@@ -17,6 +17,7 @@ pub mod ids;
 pub mod inventory;
 pub mod local;
 pub mod message;
+mod mutation;
 pub mod plugin;
 pub mod rng;
 pub mod sample;

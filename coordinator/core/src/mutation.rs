@@ -2,9 +2,7 @@
 //! `mutants`, which only the simulation's own copy of this crate has: without it, [`Mutations`]
 //! is empty and every question to it is answered with no, by the compiler.
 
-/// One deliberate fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Mutation {
+nodemedic_protocol::mutations! {
     /// The safe time is one millisecond too short.
     SafeTimeOneTickShort,
     /// The safe time believes that all clocks run alike.
@@ -35,66 +33,4 @@ pub enum Mutation {
     TrustBirth,
     /// Messages leave before what they say is stored.
     SendBeforeCommit,
-}
-
-impl Mutation {
-    /// All of them.
-    pub const ALL: &'static [Mutation] = &[
-        Mutation::SafeTimeOneTickShort,
-        Mutation::SafeTimeNoDrift,
-        Mutation::SafeTimeNoTimeout,
-        Mutation::StartBeforeStop,
-        Mutation::SkipResumeGrace,
-        Mutation::ForgetGenerations,
-        Mutation::TrustWill,
-        Mutation::RenewUnnoted,
-        Mutation::IgnoreGeneration,
-        Mutation::FenceBelieved,
-        Mutation::DropReservation,
-        Mutation::IgnoreBrake,
-        Mutation::LostNotCounted,
-        Mutation::TrustBirth,
-        Mutation::SendBeforeCommit,
-    ];
-}
-
-/// The fault that is switched on, if there is one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mutations {
-    #[cfg(feature = "mutants")]
-    only: Option<Mutation>,
-}
-
-impl Mutations {
-    /// None, as ever outside of the simulation.
-    pub const NONE: Mutations = Mutations {
-        #[cfg(feature = "mutants")]
-        only: None,
-    };
-
-    /// Exactly this one.
-    #[cfg(feature = "mutants")]
-    #[must_use]
-    pub const fn only(fault: Mutation) -> Mutations {
-        Mutations { only: Some(fault) }
-    }
-
-    /// Which one is switched on.
-    #[cfg(feature = "mutants")]
-    #[must_use]
-    pub const fn which(self) -> Option<Mutation> {
-        self.only
-    }
-
-    /// Whether this one is switched on.
-    #[cfg(feature = "mutants")]
-    pub(crate) fn has(self, fault: Mutation) -> bool {
-        self.only == Some(fault)
-    }
-
-    /// Whether this one is switched on: no.
-    #[cfg(not(feature = "mutants"))]
-    pub(crate) const fn has(self, _fault: Mutation) -> bool {
-        false
-    }
 }
