@@ -53,6 +53,26 @@ impl std::fmt::Debug for FenceDevice {
     }
 }
 
+/// Devices, by name.
+pub type Devices = BTreeMap<DeviceName, FenceDevice>;
+
+/// Takes new secrets for devices in which nothing else has changed. A new secret may belong to a
+/// new address, so a device that has more changes keeps all that it has.
+pub fn renew_secrets(devices: &mut Devices, from: &Devices) {
+    for (name, device) in devices {
+        let Some(new) = from.get(name) else {
+            continue;
+        };
+        let renewed = FenceDevice {
+            secrets: new.secrets.clone(),
+            ..device.clone()
+        };
+        if renewed == *new {
+            *device = renewed;
+        }
+    }
+}
+
 /// How a call ended.
 #[derive(Debug)]
 pub struct Fenced {
@@ -72,15 +92,15 @@ pub struct Fencer {
 impl Fencer {
     /// A fencer for these devices; what they say comes through the channel.
     #[must_use]
-    pub fn new(devices: BTreeMap<DeviceName, FenceDevice>) -> (Fencer, mpsc::Receiver<Fenced>) {
+    pub fn new(devices: Devices) -> (Fencer, mpsc::Receiver<Fenced>) {
         let (fenced, answers) = mpsc::channel(ANSWERS_MAX);
-        let devices = devices.into_iter();
-        let devices = devices.map(|(name, device)| (name, Arc::new(device)));
-        let fencer = Fencer {
-            devices: devices.collect(),
-            fenced,
-        };
-        (fencer, answers)
+        let devices = shared(devices);
+        (Fencer { devices, fenced }, answers)
+    }
+
+    /// The next call is told this of its device; one under way goes on with what it was told.
+    pub fn renew(&mut self, devices: Devices) {
+        self.devices = shared(devices);
     }
 
     /// Begins one call and returns at once. Must be called inside a tokio runtime.
@@ -104,6 +124,13 @@ impl Fencer {
                 .await;
         });
     }
+}
+
+fn shared(devices: Devices) -> BTreeMap<DeviceName, Arc<FenceDevice>> {
+    let devices = devices.into_iter();
+    devices
+        .map(|(name, device)| (name, Arc::new(device)))
+        .collect()
 }
 
 /// Runs the agent once.

@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 use crate::api;
 use crate::broker::{Broker, BrokerError, BrokerSettings};
 use crate::config::{BrokerConfig, Config};
-use crate::engine::{self, Engine, EngineError, Parts};
-use crate::fence::Fencer;
+use crate::engine::{self, Engine, EngineError, Parts, Renewed};
+use crate::fence::{Devices, Fencer};
 use crate::notify::Notifier;
 use crate::store::{Store, StoreError};
 use crate::{listen, secret};
@@ -82,7 +82,7 @@ pub struct Running {
     stop: Option<oneshot::Sender<()>>,
     engine: JoinHandle<Result<(), EngineError>>,
     serving: JoinHandle<()>,
-    works: mpsc::Sender<Vec<WorkSpec>>,
+    renew: mpsc::Sender<Renewed>,
 }
 
 /// Starts everything, in the order in which it can fail most usefully: the directory (is another
@@ -124,7 +124,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let (link, link_events) = mqtt::start(link);
     let (notifier, told) = Notifier::new(webhooks);
     let (fencer, fenced) = Fencer::new(fences);
-    let (declare, declared) = mpsc::channel(1);
+    let (renew, renewed) = mpsc::channel(1);
     let core = Coordinator::new(settings, stored, clock::now(), seed);
     let parts = Parts {
         store,
@@ -135,7 +135,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         told,
         fencer,
         fenced,
-        works: declared,
+        renewed,
         site,
         epoch,
         journal_last,
@@ -151,7 +151,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         stop: Some(stop),
         engine,
         serving,
-        works: declare,
+        renew,
     };
     running.declare(works).await;
     running.say_ready();
@@ -251,8 +251,18 @@ impl Running {
 
     /// Declares works as a configuration does. What it does not name stays as it is.
     pub async fn declare(&self, works: Vec<WorkSpec>) {
-        if self.works.send(works).await.is_err() {
-            tracing::warn!("the works are not declared: the coordinator is stopping");
+        self.renew(Renewed::Works(works)).await;
+    }
+
+    /// Hands over what has changed in the secrets of fence devices. The devices are those of the
+    /// start; others are configured by a restart.
+    pub async fn rearm(&self, devices: Devices) {
+        self.renew(Renewed::Fences(devices)).await;
+    }
+
+    async fn renew(&self, renewed: Renewed) {
+        if self.renew.send(renewed).await.is_err() {
+            tracing::warn!("nothing is taken any more: the coordinator is stopping");
         }
     }
 

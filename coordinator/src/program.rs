@@ -7,6 +7,7 @@ use nodemedic_edge::config::EXIT_CONFIG;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{BrokerConfig, Config};
+use crate::fence::renew_secrets;
 use crate::life::{self, Running};
 
 /// Threads of the runtime: one for the event loop, one so that TLS handshakes of the embedded
@@ -89,7 +90,8 @@ async fn received(signal: &mut Signal) {
     }
 }
 
-/// SIGHUP: works are declared again; what else has changed is named, for it needs a restart.
+/// SIGHUP: works are declared again, and fence devices get their secrets as the files hold them now;
+/// that more has changed is said, for it needs a restart.
 async fn read_again(path: &Path, in_force: &mut Config, running: &Running) {
     let config = match Config::read(path) {
         Ok(config) => config,
@@ -102,11 +104,14 @@ async fn read_again(path: &Path, in_force: &mut Config, running: &Running) {
     };
     running.declare(config.works.clone()).await;
     in_force.works.clone_from(&config.works);
+    renew_secrets(&mut in_force.fences, &config.fences);
+    running.rearm(in_force.fences.clone()).await;
     if *in_force == config {
         tracing::info!("read the configuration again");
     } else {
         tracing::warn!(
-            "read the configuration again; only its works are taken now, the rest needs a restart"
+            "read the configuration again; only its works and the secrets of fence devices that \
+             are the same otherwise are taken now, the rest needs a restart"
         );
     }
 }

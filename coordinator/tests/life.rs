@@ -4,13 +4,20 @@
 #[cfg(test)]
 mod common;
 
+use std::net::SocketAddr;
+use std::process::Stdio;
+
 use common::{BOUND, FakeAgent, Place, ask, get, life, running_works, until};
-use nodemedic_coordinator::life::Running;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use nodemedic_edge::files::write_atomic;
 use nodemedic_protocol::Epoch;
 use nodemedic_protocol::api::{
     Accepted, ApiError, EventsPage, Liveness, NodeView, StatusView, WorkView,
 };
 use nodemedic_protocol::message::CommandBody;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{ChildStderr, Command};
 
 const DRAIN: &str = "POST /api/v1/nodes/nobody/drain";
 
@@ -22,9 +29,9 @@ const PUT_WORK: &str = r#"{"works":[
     {"name":"web","sharing":{"replicated":{"replicas":1}},
      "run":{"systemd":{"unit":"web@.service"}}}]}"#;
 
-async fn may_not_be_forgotten(running: &Running, node: &str) {
+async fn may_not_be_forgotten(api: SocketAddr, node: &str) {
     let path = format!("/api/v1/nodes/{node}/forget");
-    let answered = ask(running, "POST", &path, &[], r#"{"reason":"sold"}"#).await;
+    let answered = ask(api, "POST", &path, &[], r#"{"reason":"sold"}"#).await;
     assert_eq!(answered.status, 409, "{}", answered.body);
 }
 
@@ -40,8 +47,8 @@ fn a_killed_coordinator_is_succeeded_by_one_that_knows_its_grants() {
     let running = first.block_on(place.start());
     assert_eq!(running.epoch(), Epoch(1));
     let held = first.block_on(async {
-        let node: NodeView = until("node-1 alive", || async {
-            let nodes: Vec<NodeView> = get(&running, "/api/v1/nodes").await;
+        let node: NodeView = until(running.api(), "node-1 alive", || async {
+            let nodes: Vec<NodeView> = get(running.api(), "/api/v1/nodes").await;
             nodes
                 .into_iter()
                 .find(|node| node.liveness == Liveness::Alive)
@@ -52,7 +59,7 @@ fn a_killed_coordinator_is_succeeded_by_one_that_knows_its_grants() {
             ("node-1", Some("rack-7"))
         );
 
-        let answered = ask(&running, "PUT", "/api/v1/work", &[], PUT_WORK).await;
+        let answered = ask(running.api(), "PUT", "/api/v1/work", &[], PUT_WORK).await;
         assert_eq!(answered.status, 200, "{}", answered.body);
         assert!(!answered.json::<Accepted>().message.is_empty());
         let assigned = tokio::time::timeout(BOUND, async {
@@ -67,10 +74,10 @@ fn a_killed_coordinator_is_succeeded_by_one_that_knows_its_grants() {
         });
         let command = assigned.await.expect("no assignment arrived");
         assert_eq!((command.node.as_str(), command.epoch), ("node-1", Epoch(1)));
-        may_not_be_forgotten(&running, "node-1").await;
-        running_works(&running).await
+        may_not_be_forgotten(running.api(), "node-1").await;
+        running_works(running.api()).await
     });
-    let events_before: EventsPage = first.block_on(get(&running, "/api/v1/events?limit=1000"));
+    let events_before: EventsPage = first.block_on(get(running.api(), "/api/v1/events?limit=1000"));
 
     // Killed: the runtime goes away with everything in it.
     let killed = std::thread::spawn(move || {
@@ -83,14 +90,14 @@ fn a_killed_coordinator_is_succeeded_by_one_that_knows_its_grants() {
     second.block_on(async {
         let running = place.start().await;
         assert_eq!(running.epoch(), Epoch(2));
-        let status: StatusView = get(&running, "/api/v1/status").await;
+        let status: StatusView = get(running.api(), "/api/v1/status").await;
         assert_eq!(status.epoch, Epoch(2));
         assert_eq!(
-            running_works(&running).await,
+            running_works(running.api()).await,
             held,
             "the same grants under the same numbers"
         );
-        let events: EventsPage = get(&running, "/api/v1/events?after=0&limit=1000").await;
+        let events: EventsPage = get(running.api(), "/api/v1/events?after=0&limit=1000").await;
         let kept = &events.entries[..events_before.entries.len()];
         assert_eq!(
             kept, events_before.entries,
@@ -111,15 +118,15 @@ async fn works_of_the_configuration_are_declared_at_start_and_on_reload() {
             .map(|work| work.spec.name.to_string())
             .collect()
     };
-    until("web declared", || async {
-        (names(get(&running, "/api/v1/work").await) == ["web"]).then_some(())
+    until(running.api(), "web declared", || async {
+        (names(get(running.api(), "/api/v1/work").await) == ["web"]).then_some(())
     })
     .await;
     let mut more = place.config().works;
     more[0].name = "api".parse().unwrap();
     running.declare(more).await;
-    until("api declared too", || async {
-        (names(get(&running, "/api/v1/work").await) == ["api", "web"]).then_some(())
+    until(running.api(), "api declared too", || async {
+        (names(get(running.api(), "/api/v1/work").await) == ["api", "web"]).then_some(())
     })
     .await;
     running.stop().await;
@@ -129,10 +136,10 @@ async fn works_of_the_configuration_are_declared_at_start_and_on_reload() {
 async fn a_waiting_reader_hears_of_an_event_when_it_happens() {
     let place = Place::new("");
     let running = place.start().await;
-    let page: EventsPage = get(&running, "/api/v1/events").await;
+    let page: EventsPage = get(running.api(), "/api/v1/events").await;
     let path = format!("/api/v1/events?after={}&wait_ms=20000", page.last);
-    let waiting = get::<EventsPage>(&running, &path);
-    let put = ask(&running, "PUT", "/api/v1/work", &[], PUT_WORK);
+    let waiting = get::<EventsPage>(running.api(), &path);
+    let put = ask(running.api(), "PUT", "/api/v1/work", &[], PUT_WORK);
     let begin = nodemedic_edge::clock::boottime();
     let (page, put) = tokio::join!(waiting, put);
     assert_eq!(put.status, 200, "{}", put.body);
@@ -187,7 +194,7 @@ async fn every_refusal_is_an_error_with_a_remedy() {
     ] {
         let (method, path) = asked.split_once(' ').unwrap();
         let headers: Vec<&str> = [header].into_iter().filter(|h| !h.is_empty()).collect();
-        let answered = ask(&running, method, path, &headers, body).await;
+        let answered = ask(running.api(), method, path, &headers, body).await;
         assert_eq!(
             answered.status, status,
             "{method} {path}: {}",
@@ -208,7 +215,7 @@ async fn with_a_token_nothing_but_the_health_check_is_open() {
     config.api.token = Some("0123456789abcdef".to_owned());
     let running = nodemedic_coordinator::life::start(config).await.unwrap();
     for path in ["/", "/page/fragment", "/api/v1/status"] {
-        let answered = ask(&running, "GET", path, &[], "").await;
+        let answered = ask(running.api(), "GET", path, &[], "").await;
         assert_eq!(answered.status, 401, "{path}");
         assert!(
             answered.headers.contains("www-authenticate"),
@@ -220,12 +227,15 @@ async fn with_a_token_nothing_but_the_health_check_is_open() {
             "host: coordinator.example",
         ];
         assert_eq!(
-            ask(&running, "GET", path, &key, "").await.status,
+            ask(running.api(), "GET", path, &key, "").await.status,
             200,
             "{path}"
         );
     }
-    assert_eq!(ask(&running, "GET", "/healthz", &[], "").await.status, 200);
+    assert_eq!(
+        ask(running.api(), "GET", "/healthz", &[], "").await.status,
+        200
+    );
     running.stop().await;
 }
 
@@ -234,15 +244,18 @@ async fn the_page_shows_the_fleet_and_nothing_from_elsewhere() {
     let place = Place::new("");
     let running = place.start().await;
     let _agent = FakeAgent::start("node-1", place.broker_port);
-    until("the node on the page", || async {
-        let page = ask(&running, "GET", "/page/fragment", &[], "").await;
+    until(running.api(), "the node on the page", || async {
+        let page = ask(running.api(), "GET", "/page/fragment", &[], "").await;
         (page.status == 200 && page.body.contains("node-1")).then_some(())
     })
     .await;
     let cordon = r#"{"reason":"<script>alert(1)</script> & more"}"#;
     let path = "/api/v1/nodes/node-1/cordon";
-    assert_eq!(ask(&running, "POST", path, &[], cordon).await.status, 200);
-    let page = ask(&running, "GET", "/", &[], "").await;
+    assert_eq!(
+        ask(running.api(), "POST", path, &[], cordon).await.status,
+        200
+    );
+    let page = ask(running.api(), "GET", "/", &[], "").await;
     assert!(
         page.headers.contains("default-src 'none'"),
         "{}",
@@ -261,7 +274,7 @@ async fn the_page_shows_the_fleet_and_nothing_from_elsewhere() {
         );
     }
     for asset in ["/page/style.css", "/page/live.js"] {
-        assert_eq!(ask(&running, "GET", asset, &[], "").await.status, 200);
+        assert_eq!(ask(running.api(), "GET", asset, &[], "").await.status, 200);
     }
     running.stop().await;
 }
@@ -292,4 +305,85 @@ async fn what_is_taken_already_is_said_plainly() {
         "{error}"
     );
     running.stop().await;
+}
+
+/// The program itself, of which only the log and the API are seen.
+struct Program {
+    child: tokio::process::Child,
+    log: Lines<BufReader<ChildStderr>>,
+}
+
+impl Program {
+    fn start(place: &Place) -> Program {
+        place.config();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_nodemedic-coordinator"))
+            .arg("--config")
+            .arg(place.config_file())
+            .env("NODEMEDIC_LOG", "info")
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap()).lines();
+        Program { child, log }
+    }
+
+    /// Reads its log up to the line that says this.
+    async fn says(&mut self, what: &str) -> String {
+        let reading = async {
+            while let Some(line) = self.log.next_line().await.unwrap() {
+                if line.contains(what) {
+                    return line;
+                }
+            }
+            panic!("it ended without: {what}");
+        };
+        let said = tokio::time::timeout(BOUND, reading).await;
+        said.unwrap_or_else(|_| panic!("it never said: {what}"))
+    }
+}
+
+/// A device that refuses the old password is tried again, so the new one needs no restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fence_device_is_told_the_secret_that_its_file_holds_at_a_reload() {
+    let stand_in = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/fixtures/fence/fence_stand_in"
+    );
+    let state = tempfile::tempdir().unwrap();
+    let at = state.path();
+    let write = |name: &str, text: &str| write_atomic(&at.join(name), text.as_bytes(), 0o600);
+    write("manner", "fail").unwrap();
+    write("password", "old").unwrap();
+    let place = Place::new(&format!(
+        "[fencing]\nretry_first = \"200ms\"\nretry_max = \"200ms\"\n[fence.pdu]\n\
+         agent = \"{stand_in}\"\noptions = {{ state = \"{at}\" }}\n\
+         password_file = \"{at}/password\"\nnodes = {{ \"node-1\" = \"7\" }}\n",
+        at = at.display()
+    ));
+    let mut program = Program::start(&place);
+    let said = program.says("the page and the API are at").await;
+    let (_, url) = said.split_once("http://").unwrap();
+    let api: SocketAddr = url.split('/').next().unwrap().parse().unwrap();
+    let _agent = FakeAgent::start("node-1", place.broker_port);
+    until(api, "node-1", || async {
+        let nodes: Vec<NodeView> = get(api, "/api/v1/nodes").await;
+        (!nodes.is_empty()).then_some(())
+    })
+    .await;
+    let body = r#"{"reason":"trial","by":"ada","override_budget":true}"#;
+    let answered = ask(api, "POST", "/api/v1/nodes/node-1/fence", &[], body).await;
+    assert_eq!(answered.status, 200, "{}", answered.body);
+    let told = |wanted: &'static str| {
+        move || async move {
+            let told = std::fs::read_to_string(at.join("stdin.off")).unwrap_or_default();
+            told.lines().any(|line| line == wanted).then_some(())
+        }
+    };
+    until(api, "the old password", told("password=old")).await;
+    write("password", "new").unwrap();
+    let pid = i32::try_from(program.child.id().unwrap()).unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGHUP).unwrap();
+    program.says("read the configuration again").await;
+    until(api, "the new password", told("password=new")).await;
 }

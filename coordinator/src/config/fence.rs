@@ -10,7 +10,7 @@ use nodemedic_protocol::api::FenceThen;
 use nodemedic_protocol::{DeviceName, Millis, NodeId};
 
 use super::raw;
-use crate::fence::FenceDevice;
+use crate::fence::{Devices, FenceDevice};
 
 /// A password is one line; more is a wrong file.
 const SECRET_FILE_MAX_BYTES: usize = 4096;
@@ -42,8 +42,6 @@ const NO_POWER: [&str; 11] = [
     "fence_heuristics_ping",
     "fence_ssh",
 ];
-
-pub(super) type Devices = BTreeMap<DeviceName, FenceDevice>;
 
 pub(super) fn check(
     fencing: &raw::Fencing,

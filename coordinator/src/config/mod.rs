@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 
 use nodemedic_coordinator_core::Settings;
 use nodemedic_edge::config::{ConfigError, Place, load};
+use nodemedic_protocol::SiteId;
 use nodemedic_protocol::work::WorkSpec;
-use nodemedic_protocol::{DeviceName, SiteId};
 
-use crate::fence::FenceDevice;
+use crate::fence::Devices;
 
 /// Where the configuration is looked for when nobody says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/nodemedic/coordinator.toml";
@@ -34,7 +34,7 @@ pub struct Config {
     /// For the core.
     pub settings: Settings,
     /// Fence devices, by name.
-    pub fences: BTreeMap<DeviceName, FenceDevice>,
+    pub fences: Devices,
     /// Receivers of alerts, by name.
     pub webhooks: BTreeMap<String, Webhook>,
     /// Works that the files declare.

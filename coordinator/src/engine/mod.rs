@@ -18,7 +18,7 @@ use nodemedic_protocol::work::WorkSpec;
 use nodemedic_protocol::{Boottime, Epoch, SiteId};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::fence::{Fenced, Fencer};
+use crate::fence::{Devices, Fenced, Fencer};
 use crate::notify::{Notifier, Told};
 use crate::quiet::Quiet;
 use crate::store::{Journal, Store, StoreError};
@@ -49,6 +49,15 @@ pub enum EngineError {
     Link,
 }
 
+/// What a configuration that is read again changes in a coordinator that runs.
+#[derive(Debug)]
+pub(crate) enum Renewed {
+    /// These works are declared as a person would; what is not named stays as it is.
+    Works(Vec<WorkSpec>),
+    /// Fence devices are asked with these secrets.
+    Fences(Devices),
+}
+
 /// What the loop is made of.
 pub struct Engine {
     core: Coordinator,
@@ -60,7 +69,7 @@ pub struct Engine {
     told: mpsc::Receiver<Told>,
     fencer: Fencer,
     fenced: mpsc::Receiver<Fenced>,
-    works: mpsc::Receiver<Vec<WorkSpec>>,
+    renewed: mpsc::Receiver<Renewed>,
     journal: watch::Sender<u64>,
     answers: BTreeMap<RequestId, oneshot::Sender<ask::Answered>>,
     next_request: u64,
@@ -81,7 +90,7 @@ pub(crate) struct Parts {
     pub(crate) told: mpsc::Receiver<Told>,
     pub(crate) fencer: Fencer,
     pub(crate) fenced: mpsc::Receiver<Fenced>,
-    pub(crate) works: mpsc::Receiver<Vec<WorkSpec>>,
+    pub(crate) renewed: mpsc::Receiver<Renewed>,
     pub(crate) site: SiteId,
     pub(crate) epoch: Epoch,
     pub(crate) journal_last: u64,
@@ -102,7 +111,7 @@ impl Engine {
             told: parts.told,
             fencer: parts.fencer,
             fenced: parts.fenced,
-            works: parts.works,
+            renewed: parts.renewed,
             journal,
             answers: BTreeMap::new(),
             next_request: 1,
@@ -139,7 +148,10 @@ impl Engine {
                 Some(fenced) = self.fenced.recv() => {
                     self.handle(Input::Fenced { id: fenced.id, answer: fenced.answer });
                 }
-                Some(works) = self.works.recv() => self.declare(works),
+                Some(renewed) = self.renewed.recv() => match renewed {
+                    Renewed::Works(works) => self.declare(works),
+                    Renewed::Fences(devices) => self.fencer.renew(devices),
+                },
                 () = wake => self.handle(Input::Timer),
             }
         }

@@ -187,3 +187,45 @@ fn secrets_are_not_in_the_debug_text() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn a_new_secret_goes_to_the_device_that_it_is_for_and_to_no_other() {
+    let bench = Bench::new("honest");
+    let named = |name: &str| DeviceName::new(name).unwrap();
+    let devices = |change: &dyn Fn(&mut FenceDevice)| -> Devices {
+        let mut changed = bench.device.clone();
+        change(&mut changed);
+        [(named("pdu"), changed)].into()
+    };
+    let secret = |device: &mut FenceDevice| {
+        device.secrets = [("password".into(), "fresh".into())].into();
+    };
+    let moved = |device: &mut FenceDevice| {
+        secret(device);
+        device.options.insert("ip".into(), "10.0.9.2".into());
+    };
+    let old = devices(&|_| {});
+    let mut more = devices(&secret);
+    more.insert(named("other"), bench.device.clone());
+    for (new, wanted) in [
+        (devices(&secret), devices(&secret)),
+        (more, devices(&secret)),
+        (devices(&moved), old.clone()),
+        (Devices::new(), old.clone()),
+    ] {
+        let mut renewed = old.clone();
+        renew_secrets(&mut renewed, &new);
+        assert_eq!(renewed, wanted);
+    }
+    let (mut fencer, mut answers) = Fencer::new(old);
+    fencer.renew(devices(&secret));
+    fencer.ask(FenceCall {
+        id: FenceCallId(1),
+        device: named("pdu"),
+        node: Some(node()),
+        verb: FenceVerb::Status,
+        timeout: Millis::from_secs(20),
+    });
+    assert_eq!(answers.recv().await.unwrap().answer, FenceAnswer::PowerOn);
+    assert!(bench.file("stdin.status").contains("password=fresh\n"));
+}

@@ -1,15 +1,16 @@
 //! A coordinator in this process, an agent that is only its messages, and an HTTP client.
 
-use std::net::TcpListener;
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use nodemedic_coordinator::config::Config;
-use nodemedic_coordinator::life::{self, Running, StartError};
+use nodemedic_coordinator::life::{self, Running};
 use nodemedic_edge::mqtt::{self, LinkConfig, LinkEvent, LinkSender, Outgoing};
 use nodemedic_edge::{clock, files};
-use nodemedic_protocol::api::WorkView;
+use nodemedic_protocol::api::{EventsPage, WorkView};
 use nodemedic_protocol::health::Level;
 use nodemedic_protocol::inventory::{Capacity, Inventory};
 use nodemedic_protocol::message::{
@@ -27,21 +28,32 @@ use tokio::sync::mpsc;
 /// Every wait ends here; an ordinary one takes milliseconds.
 pub const BOUND: Duration = Duration::from_secs(30);
 
-/// Between two looks while something is awaited.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// A look is worth it once the journal has grown, and after this in any case: not every change of a
+/// level is an event.
+const LOOK_AFTER: Millis = Millis(500);
 
-/// Waits for a level: asks until `look` gives something.
-pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
-    let begin = clock::boottime();
-    loop {
-        if let Some(seen) = look().await {
-            return seen;
+/// Waits for a level at this API: looks at each event until `look` gives something.
+pub async fn until<T, F: Future<Output = Option<T>>>(
+    api: SocketAddr,
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> T {
+    let looking = async {
+        let mut page: EventsPage = get(api, "/api/v1/events").await;
+        loop {
+            if let Some(seen) = look().await {
+                return seen;
+            }
+            let path = format!(
+                "/api/v1/events?after={}&wait_ms={}",
+                page.last, LOOK_AFTER.0
+            );
+            page = get(api, &path).await;
         }
-        assert!(
-            clock::boottime().since(begin) < Millis::from(BOUND),
-            "never seen: {what}"
-        );
-        tokio::time::sleep(LOOK_EVERY).await;
+    };
+    match tokio::time::timeout(BOUND, looking).await {
+        Ok(seen) => seen,
+        Err(_) => panic!("never seen: {what}"),
     }
 }
 
@@ -86,17 +98,15 @@ impl Place {
 
     /// Starts, once a predecessor that was killed has let go of the directory.
     pub async fn start(&self) -> Running {
-        until("a start", || async {
-            match life::start(self.config()).await {
-                Ok(running) => Some(running),
-                Err(StartError::Store(error)) if error.to_string().contains("already uses") => None,
-                Err(StartError::Broker(error)) if error.to_string().contains("has the port") => {
-                    None
-                }
-                Err(error) => panic!("{error}"),
-            }
-        })
-        .await
+        let config = self.config();
+        if let Ok(lock) = File::open(config.directory.join("coordinator.lock")) {
+            let free = tokio::task::spawn_blocking(move || lock.lock());
+            let free = tokio::time::timeout(BOUND, free).await;
+            free.expect("the predecessor keeps the directory")
+                .unwrap()
+                .unwrap();
+        }
+        life::start(config).await.unwrap()
     }
 }
 
@@ -116,7 +126,7 @@ impl Answered {
 
 /// Asks the API; `headers` are `name: value`.
 pub async fn ask(
-    running: &Running,
+    api: SocketAddr,
     method: &str,
     path: &str,
     headers: &[&str],
@@ -124,7 +134,7 @@ pub async fn ask(
 ) -> Answered {
     let mut request = ureq::http::Request::builder()
         .method(method)
-        .uri(format!("http://{}{path}", running.api()));
+        .uri(format!("http://{api}{path}"));
     for header in headers {
         let (name, value) = header.split_once(": ").unwrap();
         request = request.header(name, value);
@@ -151,8 +161,8 @@ pub async fn ask(
     .unwrap()
 }
 
-pub async fn get<T: DeserializeOwned>(running: &Running, path: &str) -> T {
-    let answered = ask(running, "GET", path, &[], "").await;
+pub async fn get<T: DeserializeOwned>(api: SocketAddr, path: &str) -> T {
+    let answered = ask(api, "GET", path, &[], "").await;
     assert_eq!(answered.status, 200, "{path}: {}", answered.body);
     answered.json()
 }
@@ -167,9 +177,9 @@ pub fn life() -> tokio::runtime::Runtime {
 }
 
 /// What runs, once two works do.
-pub async fn running_works(running: &Running) -> Vec<(String, Generation)> {
-    until("both works running", || async {
-        let works: Vec<WorkView> = get(running, "/api/v1/work").await;
+pub async fn running_works(api: SocketAddr) -> Vec<(String, Generation)> {
+    until(api, "both works running", || async {
+        let works: Vec<WorkView> = get(api, "/api/v1/work").await;
         let held: Vec<_> = works
             .iter()
             .flat_map(|work| &work.holders)
