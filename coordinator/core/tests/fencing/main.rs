@@ -1,7 +1,10 @@
 //! Stories of fence devices on virtual time: what counts as proof, and what never does.
 #![cfg(test)]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod crashes;
+mod lies;
 
 use common::fence::{Manner, fencing};
 use common::{World, exclusive, id, settings};
@@ -337,83 +340,6 @@ fn a_person_waits_for_room_unless_the_budget_is_overridden() {
 }
 
 #[test]
-fn a_device_that_lies_is_caught_and_asked_no_more_until_a_person_says_so() {
-    let (mut world, victim) = settled(one_device_each(), kept("db"));
-    let device = device_of(&victim);
-    world.power.manner.insert(device.clone(), Manner::Lies);
-    cut(&mut world, &victim);
-    // What the coordinator believes is wrong now, and the host is not its to switch off.
-    world.nodes.get_mut(&victim).unwrap().works.clear();
-    world.until("believed", 30, |w| !proofs(w).is_empty());
-    world.nodes.get_mut(&victim).unwrap().connected = true;
-    let key = format!("fence-device/{device}/lied");
-    world.until("caught", 10, |w| fires(w, &key, Severity::Critical));
-    let told = victim.clone();
-    world.until("back", 60, |w| w.liveness(&told) == Liveness::Alive);
-    // A restart forgets it not.
-    world.kill();
-    world.start();
-    world.run(60);
-    assert!(fires(&world, &key, Severity::Critical));
-    let before = asked(&world).len();
-    world.ask(Request::Fence(wish(&victim))).unwrap();
-    world.run(60);
-    assert_eq!(asked(&world).len(), before, "it is not even asked");
-    let trust = Request::TrustDevice {
-        device: DeviceName::new(&*device).unwrap(),
-        reason: "the plug was that of another host".into(),
-        by: "ada".into(),
-    };
-    world.power.manner.clear();
-    world.ask(trust.clone()).unwrap();
-    world.until("fenced", 300, |w| w.power.is_dark(&told));
-    assert!(!fires(&world, &key, Severity::Critical));
-    assert!(matches!(world.ask(trust), Err(Refused::Conflict(_))));
-}
-
-#[test]
-fn a_liar_whose_host_cannot_be_asked_is_caught_by_the_hosts_clock() {
-    let (mut world, victim) = settled(one_device_each(), kept("db"));
-    let device = device_of(&victim);
-    world.power.manner.insert(device.clone(), Manner::Lies);
-    cut(&mut world, &victim);
-    world.nodes.get_mut(&victim).unwrap().works.clear();
-    world.until("believed", 30, |w| !proofs(w).is_empty());
-    world.deaf.insert(victim.clone());
-    world.nodes.get_mut(&victim).unwrap().connected = true;
-    let key = format!("fence-device/{device}/lied");
-    world.until("caught", 20, |w| fires(w, &key, Severity::Critical));
-}
-
-#[test]
-fn messages_that_were_under_way_before_the_fence_convict_nobody() {
-    let (mut world, victim) = settled(one_device_each(), kept("db"));
-    let node = world.nodes.get_mut(&victim).unwrap();
-    node.connected = false;
-    let mut late = Vec::new();
-    let (told, mut words) = (victim.clone(), 0);
-    while world.liveness(&told) != Liveness::Lost {
-        let now = world.now;
-        late.extend(world.nodes.get_mut(&victim).unwrap().tick(now));
-        world.step();
-        words += 1;
-        assert!(words < 200);
-    }
-    world.until("fenced", 60, |w| w.liveness(&told) == Liveness::Fenced);
-    assert!(late.len() > 5, "nothing was under way");
-    for message in late {
-        world.message(&victim, message, false);
-        world.run(1);
-    }
-    let lied = world.open_alerts();
-    assert!(
-        !lied.iter().any(|(key, _)| key.contains("lied")),
-        "{lied:?}"
-    );
-    assert_eq!(world.liveness(&victim), Liveness::Fenced);
-}
-
-#[test]
 fn a_power_that_does_not_come_back_is_an_alert_and_no_failed_fence() {
     let (mut world, victim) = settled(one_device_each(), kept("db"));
     world
@@ -441,116 +367,4 @@ fn a_sick_device_is_known_before_it_is_needed() {
     world.until("told", 90, |w| fires(w, key, Severity::Warning));
     world.power.manner.clear();
     world.until("over", 1000, |w| w.open_alerts().is_empty());
-}
-
-/// Starts the coordinator again whenever it has died.
-fn live(world: &mut World, seconds: u64) {
-    for _ in 0..seconds * 2 {
-        if world.core.is_none() {
-            world.run(2);
-            world.start();
-        }
-        world.step();
-    }
-}
-
-/// A host is lost with kept work, its first level half-works, the second confirms; the coordinator
-/// dies before effect `crash_at`.
-fn lost_and_fenced(crash_at: Option<u64>) -> World {
-    let (mut world, victim) = settled(two_levels(), kept("db"));
-    world.power.manner.insert("ipmi".into(), Manner::HalfWorks);
-    for node in NODES {
-        world
-            .power
-            .plugs
-            .insert(("ipmi".into(), node.into()), false);
-        for pdu in ["pdu-a", "pdu-b"] {
-            world.power.plugs.insert((pdu.into(), node.into()), true);
-        }
-    }
-    world.effects = 0;
-    world.crash_at = crash_at;
-    world.nodes.get_mut(&victim).unwrap().connected = false;
-    live(&mut world, 60);
-    world.nodes.get_mut(&victim).unwrap().connected = true;
-    live(&mut world, 120);
-    world.crash_at = None;
-    if world.core.is_none() {
-        world.start();
-    }
-    let at = crash_at.unwrap_or(u64::MAX);
-    let well = |w: &World| {
-        w.serving("db") == 1
-            && w.holders("db").len() == 1
-            && NODES.iter().all(|n| w.liveness(n) == Liveness::Alive)
-            && w.core().fences_view(w.now).fences.is_empty()
-            && w.open_alerts().is_empty()
-    };
-    world.until(&format!("all is well after a crash at {at}"), 300, well);
-    world
-}
-
-#[test]
-fn a_crash_at_any_moment_of_a_fence_neither_loses_nor_believes_it() {
-    let whole = lost_and_fenced(None);
-    let effects = whole.effects;
-    assert!(effects > 80, "too short to prove much: {effects} effects");
-    for crash_at in 0..effects {
-        let world = lost_and_fenced(Some(crash_at));
-        believed_only_what_was_read(&world, crash_at);
-    }
-}
-
-/// Each confirmation follows, in the journal of one and the same coordinator, an `off` and then an
-/// OFF of each of its devices.
-fn believed_only_what_was_read(world: &World, crash_at: u64) {
-    use nodemedic_protocol::api::{FenceAnswer, FenceVerb};
-    let mut said: Vec<(DeviceName, FenceVerb)> = Vec::new();
-    for decision in world.decisions() {
-        match decision {
-            Decision::Started { .. } => said.clear(),
-            Decision::Fence(FenceStep::Said(word)) => {
-                let well = matches!(
-                    (word.verb, &word.answer),
-                    (FenceVerb::Off, FenceAnswer::Done)
-                        | (FenceVerb::Status, FenceAnswer::PowerOff)
-                );
-                if well {
-                    said.push((word.device.clone(), word.verb));
-                }
-            }
-            Decision::Fence(FenceStep::Confirmed { devices }) => {
-                for device in devices {
-                    for verb in [FenceVerb::Off, FenceVerb::Status] {
-                        let read = said.contains(&(device.clone(), verb));
-                        assert!(read, "{crash_at}: {device} {verb}\n{}", world.tell());
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-#[test]
-fn off_that_was_read_before_the_host_came_up_again_proves_nothing_about_its_new_boot() {
-    let (mut world, victim) = settled(one_device_each(), kept("db"));
-    // What it reads is of the moment between two boots.
-    world.power.manner.insert(device_of(&victim), Manner::Lies);
-    cut(&mut world, &victim);
-    let question = format!("status {} {victim}", device_of(&victim));
-    world.until("it is asked for its state", 20, |w| {
-        asked(w).contains(&question.as_str())
-    });
-    let now = world.now;
-    let node = world.nodes.get_mut(&victim).unwrap();
-    node.reboot(now);
-    node.connected = true;
-    world.run(30);
-    assert_eq!(proofs(&world)[0], Proof::Rebooted, "{}", world.tell());
-    let fenced = |p: &Proof| matches!(p, Proof::Fenced { .. });
-    assert!(!proofs(&world).iter().any(fenced), "{}", world.tell());
-    let confirmed = |d: &Decision| matches!(d, Decision::Fence(FenceStep::Confirmed { .. }));
-    assert!(!world.decisions().any(confirmed), "{}", world.tell());
-    world.until("db serves", 60, |w| w.serving("db") == 1);
 }
