@@ -11,11 +11,12 @@ use nodemedic_agent_host::watchdog::WatchdogClient;
 use nodemedic_edge::clock;
 use nodemedic_protocol::event::Verb;
 use nodemedic_protocol::message::Message;
-use nodemedic_protocol::{Boottime, Millis, Seq};
+use nodemedic_protocol::{Boottime, Millis};
 
 use crate::backlog::Change;
 use crate::storage::{Storage, Write, Written};
 use crate::uplink::Uplink;
+use crate::withheld::Withheld;
 
 /// How long a disk may keep others waiting. Then stops are done without it: a lease does not wait
 /// for a disk.
@@ -48,13 +49,15 @@ pub struct Driver {
     spool_is_behind: bool,
     /// Starts that wait for a memory that can be written.
     held: Vec<(Boottime, Act)>,
+    /// Events that the disk has to take before they may leave.
+    withheld: Withheld,
     farewell: Option<Message>,
 }
 
 impl Driver {
     /// Nothing is wanted yet.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         units: Units,
         storage: Storage,
         uplink: Option<Uplink>,
@@ -72,6 +75,7 @@ impl Driver {
             spool_retry_at: None,
             spool_is_behind: false,
             held: Vec::new(),
+            withheld: Withheld::default(),
             farewell: None,
         }
     }
@@ -136,6 +140,7 @@ impl Driver {
                 self.storage.write(Write::Spool(change));
             }
             Effect::SpoolReplace { first, last, with } => {
+                self.withheld.replaced(first, last);
                 let with = Box::new(with);
                 let change = Change::Replace { first, last, with };
                 self.storage.write(Write::Spool(change));
@@ -204,7 +209,8 @@ impl Driver {
         {
             self.farewell = Some(message);
         } else if let Some(uplink) = &mut self.uplink
-            && let Some(message) = durable_part(message, self.storage.spooled())
+            && let Some((message, token)) =
+                self.withheld.pass(message, token, self.storage.spooled())
         {
             uplink.send(&message, token);
         }
@@ -213,6 +219,11 @@ impl Driver {
     /// The disk has answered.
     pub fn written(&mut self, written: &Written, now: Boottime) {
         self.spool_written(written, now);
+        if let Some(uplink) = &mut self.uplink
+            && let Some((message, token)) = self.withheld.due(self.storage.spooled())
+        {
+            uplink.send(&message, token);
+        }
         match &written.error {
             Some(error) if written.memory => {
                 tracing::error!("{error}; it is tried again, and nothing is started until then");
@@ -279,58 +290,5 @@ impl Driver {
         if let Some(uplink) = self.uplink {
             uplink.close(self.farewell.as_ref(), within).await;
         }
-    }
-}
-
-/// What may leave of a message: of events only those that are durable. After a crash the number of
-/// another would be given again, and the coordinator would take the new one for stored. The outbox
-/// repeats what did not leave.
-fn durable_part(message: Message, spooled: Seq) -> Option<Message> {
-    let Message::Event(mut batch) = message else {
-        return Some(message);
-    };
-    batch.events.retain(|event| event.seq <= spooled);
-    (!batch.events.is_empty()).then_some(Message::Event(batch))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use nodemedic_protocol::event::{Event, EventBatch, EventKind};
-    use nodemedic_protocol::message::{Presence, Session};
-    use nodemedic_protocol::{BootId, Component, SessionId, StreamId, WallTime};
-
-    #[test]
-    fn of_events_only_those_leave_that_are_durable() {
-        let boot_id = BootId::new("boot-1").unwrap();
-        let event = |seq| Event {
-            seq: Seq(seq),
-            boot_id: boot_id.clone(),
-            at: Boottime(seq),
-            wall: WallTime(seq),
-            component: Component::Host,
-            kind: EventKind::ConfigReloaded,
-        };
-        let batch = |seqs: std::ops::RangeInclusive<u64>| {
-            Message::Event(EventBatch {
-                stream: StreamId::new("stream").unwrap(),
-                events: seqs.map(event).collect(),
-            })
-        };
-        for (spooled, wanted) in [(9, Some(batch(7..=9))), (8, Some(batch(7..=8))), (6, None)] {
-            assert_eq!(durable_part(batch(7..=9), Seq(spooled)), wanted);
-        }
-        let session_id = SessionId::new("run-1").unwrap();
-        let presence = Message::Presence(Presence {
-            session: Session {
-                boot_id,
-                session_id,
-            },
-            online: true,
-            wall: WallTime(1),
-            going_down: None,
-        });
-        let left = durable_part(presence.clone(), Seq(0));
-        assert_eq!(left, Some(presence), "everything else goes on");
     }
 }

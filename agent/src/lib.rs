@@ -11,3 +11,4 @@ mod socket;
 mod storage;
 mod systemd;
 mod uplink;
+mod withheld;
