@@ -7,92 +7,91 @@
     reason = "a panic is the error message of a test, in its helpers too"
 )]
 
+// The hands are those of the host layer's own tests.
+#[path = "../host/tests/common/mod.rs"]
+mod common;
 // The same watchdog is played in the tests of the whole system.
 #[path = "../../tests/system/src/played.rs"]
+#[expect(
+    dead_code,
+    reason = "there they look whether it was named, here they wait"
+)]
 mod played;
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::Stdio;
 
-use nodemedic_agent_core::effect::Watch;
-use nodemedic_agent_core::{
-    Act, ActionId, DownCause, Gate, GatePromise, Input, Promise, Seen, UnitKey,
-};
+use nodemedic_agent_core::{ActionId, DownCause, Gate, GatePromise, Input, Promise, Seen};
 use nodemedic_agent_host::manager::command::gate;
-use nodemedic_agent_host::manager::{UnitSettings, Units};
-use nodemedic_agent_host::sampler::pid_stat::{Stat, stat_of};
-use nodemedic_agent_host::watchdog::{WatchdogClient, confirm};
+use nodemedic_agent_host::watchdog::WatchdogClient;
 use nodemedic_edge::clock;
 use nodemedic_protocol::event::{Outcome, Verb};
 use nodemedic_protocol::work::{Enforcement, Run};
-use nodemedic_protocol::{BootId, Generation, Millis, WorkName};
-use tokio::sync::mpsc;
+use nodemedic_protocol::{Boottime, Millis, WorkName};
+use rustix::process::{PidfdFlags, pidfd_open};
+use tokio::process::Command;
 use tokio::time::timeout;
 
+use common::{BOUND, GENERATION, Hands, Order, command, lives, readable, sh, stat, unit};
 use played::{Mode, Played};
-
-/// Far beyond what a loaded machine needs; a test that gets here has failed.
-const BOUND: Duration = Duration::from_secs(60);
 
 const AGENT: &str = env!("CARGO_BIN_EXE_nodemedic-agent");
 
 const LONG: Millis = Millis::from_secs(600);
 
 struct World {
-    dir: tempfile::TempDir,
-    units: Units,
+    hands: Hands,
     client: WatchdogClient,
-    inputs: mpsc::Receiver<Input>,
-    actions: u64,
+}
+
+/// A start that waits at its gate.
+struct Waiting {
+    played: Played,
+    world: World,
+    start: ActionId,
+    gate: u32,
 }
 
 impl World {
-    /// An agent's hands beside this watchdog, and what was heard of it.
-    async fn beside(played: &Played) -> World {
+    /// An agent's hands beside this watchdog, and what was heard of it; they look after the work.
+    async fn beside(played: &Played, run: &Run) -> World {
         let mut world = World::on(tempfile::tempdir().unwrap(), played.path());
         let timeout = Millis(7000);
         world.enforced(Enforcement::Software { timeout }).await;
+        world.watch(run).await;
         world
     }
 
     fn on(dir: tempfile::TempDir, socket: PathBuf) -> World {
-        let (outbox, inputs) = mpsc::channel(64);
-        let (confirmer, questions) = confirm::questions();
-        let settings = UnitSettings {
-            state: dir.path().join("state"),
-            run: dir.path().join("run"),
-            boot_id: BootId::new("boot-1").unwrap(),
-            bus_address: Some("unix:path=/nonexistent".into()),
-            cgroup_root: "/sys/fs/cgroup".into(),
-            seed: 1,
-            gate_program: AGENT.into(),
-        };
-        let units = Units::new(settings, confirmer, outbox.clone());
-        let client = WatchdogClient::start(socket, units.targets(), questions, outbox).unwrap();
-        World {
-            dir,
-            units,
-            client,
-            inputs,
-            actions: 0,
-        }
+        let (hands, questions, outbox) = Hands::on(dir, "boot-1", AGENT);
+        let targets = hands.units.targets();
+        let client = WatchdogClient::start(socket, targets, questions, outbox).unwrap();
+        World { hands, client }
     }
 
-    async fn next(&mut self) -> Input {
-        timeout(BOUND, self.inputs.recv())
-            .await
-            .expect("nothing came within the bound")
-            .expect("the queue ended")
+    /// Starts the work beside a watchdog in this mode, and waits until it names the gate.
+    async fn waiting(mode: Mode, promise: GatePromise, lease: Millis) -> Waiting {
+        let played = Played::new();
+        let mut world = World::beside(&played, &script()).await;
+        played.set(mode);
+        let start = world.order(Verb::Start, &script(), promise, lease);
+        let gate = tokio::task::spawn_blocking(played.until_named(BOUND)).await;
+        let gate = gate.unwrap().expect("no beat named a target");
+        assert!(lives(gate));
+        Waiting {
+            played,
+            world,
+            start,
+            gate,
+        }
     }
 
     async fn enforced(&mut self, wanted: Enforcement) {
         loop {
-            if let Input::Enforcement(enforcement) = self.next().await
+            if let Input::Enforcement(enforcement) = self.hands.next().await
                 && enforcement == wanted
             {
                 return;
@@ -100,131 +99,77 @@ impl World {
         }
     }
 
-    async fn observed(&mut self) -> Seen {
-        loop {
-            if let Input::Observed { seen, .. } = self.next().await {
-                return seen;
-            }
-        }
+    async fn watch(&mut self, run: &Run) -> Seen {
+        self.hands.watch(run, None).await
     }
 
-    async fn watch(&mut self, run: &Run) -> Seen {
-        self.units.watch(Watch {
-            unit: unit(),
-            run: run.clone(),
-            probe: None,
-            generation: Some(Generation(7)),
-        });
-        self.observed().await
+    fn promise(&self, deadline: Boottime) {
+        self.client.promise(vec![Promise {
+            work: WorkName::new("db").unwrap(),
+            generation: GENERATION,
+            deadline,
+            grace: Millis(1000),
+        }]);
     }
 
     /// As the core does it: the promise first, then the act.
     fn order(&mut self, verb: Verb, run: &Run, promise: GatePromise, lease: Millis) -> ActionId {
-        self.actions += 1;
-        let action = ActionId(self.actions);
         let deadline = clock::boottime() + lease;
-        self.client.promise(vec![Promise {
-            work: WorkName::new("db").unwrap(),
-            generation: Generation(7),
-            deadline,
-            grace: Millis(1000),
-        }]);
+        self.promise(deadline);
         let starts = matches!(verb, Verb::Start | Verb::Restart);
-        self.units.act(Act {
-            action,
-            unit: unit(),
+        self.hands.order(Order {
             verb,
-            run: run.clone(),
-            generation: Some(Generation(7)),
-            environment: BTreeMap::new(),
+            run,
+            generation: GENERATION,
             stop_grace: Millis(1000),
-            timeout: Millis(40_000),
             gate: starts.then_some(Gate { deadline, promise }),
-        });
-        action
-    }
-
-    async fn ended(&mut self, wanted: ActionId) -> (Outcome, Seen) {
-        loop {
-            if let Input::ActionEnded {
-                action,
-                outcome,
-                seen,
-                ..
-            } = self.next().await
-                && action == wanted
-            {
-                return (outcome, seen);
-            }
-        }
+        })
     }
 
     async fn act(&mut self, verb: Verb, run: &Run, promise: GatePromise) -> (Outcome, Seen) {
         let action = self.order(verb, run, promise, LONG);
-        self.ended(action).await
+        self.hands.ended(action).await
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join("state/work/db").join(name)
+    async fn does(&mut self, verb: Verb, promise: GatePromise) {
+        assert_eq!(self.act(verb, &script(), promise).await.0, Outcome::Done);
+    }
+
+    async fn stops(&mut self) {
+        self.does(Verb::Stop, GatePromise::No).await;
     }
 
     /// Nothing ran, nothing waits, and nothing is left to kill.
     fn nothing_ran(&self, gate: u32) {
-        assert!(!self.path("ran").exists(), "the work ran");
+        assert!(!self.hands.path("ran").exists(), "the work ran");
         assert!(!lives(gate), "the gate is still there");
-        assert_eq!(self.units.targets().of(&unit()), None);
-        let record = self.dir.path().join("state/command/boot-1/work.db.json");
+        assert_eq!(self.hands.units.targets().of(&unit()), None);
+        let state = self.hands.dir.path().join("state");
+        let record = state.join("command/boot-1/work.db.json");
         assert!(!record.exists(), "its record is still there");
     }
 }
 
-fn unit() -> UnitKey {
-    UnitKey::Work(WorkName::new("db").unwrap())
-}
-
 /// Says that it ran, and goes on.
 fn script() -> Run {
-    let words = [
-        "/bin/sh",
-        "-c",
-        "echo $NODEMEDIC_GENERATION > ran; exec sleep 1000",
-    ];
-    command(&words)
+    sh("echo $NODEMEDIC_GENERATION > ran; exec sleep 1000")
 }
 
-fn command(words: &[&str]) -> Run {
-    Run::Command {
-        start: words.iter().map(|word| (*word).to_owned()).collect(),
-        stop: Vec::new(),
-        environment: BTreeMap::new(),
+/// Waits until this process has ended.
+async fn over(pid: u32) {
+    let number = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    if let Ok(pidfd) = pidfd_open(number, PidfdFlags::empty()) {
+        readable(pidfd, "the process does not end").await;
     }
+    assert!(!lives(pid));
 }
 
-fn stat(pid: u32) -> Option<Stat> {
-    stat_of(Path::new("/proc"), pid).unwrap()
-}
-
-fn lives(pid: u32) -> bool {
-    stat(pid).is_some_and(|stat| !stat.is_over())
-}
-
-async fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let waiting = async {
-        while !is() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(BOUND, waiting)
-        .await
-        .unwrap_or_else(|_| panic!("{what}"));
-}
-
-/// The gate that a beat has named.
-async fn named(played: &Played) -> u32 {
-    until("no beat named a target", || played.named().is_some()).await;
-    let gate = played.named().unwrap();
-    assert!(lives(gate));
-    gate
+/// Waits for a moment of the clock.
+async fn passed(moment: Boottime) {
+    while clock::boottime() <= moment {
+        let left = moment.since(clock::boottime()) + Millis(1);
+        tokio::time::sleep(left.to_duration()).await;
+    }
 }
 
 fn turned_away(outcome: &Outcome, seen: &Seen, why: &str) {
@@ -240,41 +185,33 @@ fn turned_away(outcome: &Outcome, seen: &Seen, why: &str) {
 
 #[tokio::test]
 async fn nothing_runs_until_the_promise_is_taken_and_then_the_very_process_that_was_named() {
-    let played = Played::new();
-    let mut world = World::beside(&played).await;
-    world.watch(&script()).await;
-    played.set(Mode::SilentToPromises);
-    let start = world.order(Verb::Start, &script(), GatePromise::Required, LONG);
-    let gate = named(&played).await;
+    let Waiting {
+        played,
+        mut world,
+        start,
+        gate,
+    } = World::waiting(Mode::SilentToPromises, GatePromise::Required, LONG).await;
     let before = stat(gate).unwrap();
     assert_eq!(before.session, gate, "a session of its own");
-    assert!(!world.path("ran").exists());
+    assert!(!world.hands.path("ran").exists());
     played.set(Mode::Taken);
     played.release();
-    let (outcome, seen) = world.ended(start).await;
+    let (outcome, seen) = world.hands.ended(start).await;
     assert_eq!(outcome, Outcome::Done);
     let wanted = Seen::Running {
         pid: Some(gate),
-        generation: Some(Generation(7)),
+        generation: Some(GENERATION),
     };
     assert_eq!(seen, wanted);
-    until("it did not run", || world.path("ran").exists()).await;
+    assert_eq!(world.hands.file("ran").await, "7");
     let after = stat(gate).unwrap();
     assert_eq!(after.start_ticks, before.start_ticks);
     let stdin = std::fs::read_link(format!("/proc/{gate}/fd/0")).unwrap();
     assert_eq!(stdin, Path::new("/dev/null"));
-    until("no generation", || {
-        std::fs::read_to_string(world.path("ran")).is_ok_and(|text| text == "7\n")
-    })
-    .await;
     // A restart passes its gate too, as another process.
-    let (outcome, _) = world
-        .act(Verb::Restart, &script(), GatePromise::Required)
-        .await;
-    assert_eq!(outcome, Outcome::Done);
+    world.does(Verb::Restart, GatePromise::Required).await;
     assert!(!lives(gate));
-    let (outcome, _) = world.act(Verb::Stop, &script(), GatePromise::No).await;
-    assert_eq!(outcome, Outcome::Done);
+    world.stops().await;
 }
 
 #[tokio::test]
@@ -285,65 +222,45 @@ async fn a_promise_that_nobody_takes_starts_nothing_and_the_next_try_does() {
         (Mode::Broken, "1 broken promises"),
         (Mode::DryRun, "dry run"),
     ] {
-        let played = Played::new();
-        let mut world = World::beside(&played).await;
-        world.watch(&script()).await;
-        played.set(mode);
-        let start = world.order(Verb::Start, &script(), GatePromise::IfEnforced, LONG);
-        let gate = named(&played).await;
-        let (outcome, seen) = world.ended(start).await;
+        let waiting = World::waiting(mode, GatePromise::IfEnforced, LONG).await;
+        let mut world = waiting.world;
+        let (outcome, seen) = world.hands.ended(waiting.start).await;
         turned_away(&outcome, &seen, why);
-        world.nothing_ran(gate);
-        played.set(Mode::Taken);
-        let (outcome, _) = world
-            .act(Verb::Start, &script(), GatePromise::Required)
-            .await;
-        assert_eq!(outcome, Outcome::Done, "after {mode:?}");
-        world.act(Verb::Stop, &script(), GatePromise::No).await;
+        world.nothing_ran(waiting.gate);
+        waiting.played.set(Mode::Taken);
+        world.does(Verb::Start, GatePromise::Required).await;
+        world.stops().await;
     }
 }
 
 #[tokio::test]
 async fn a_lease_that_ends_at_the_gate_starts_nothing() {
-    let played = Played::new();
-    let mut world = World::beside(&played).await;
-    world.watch(&script()).await;
-    played.set(Mode::SilentToPromises);
     let lease = Millis(500);
-    let start = world.order(Verb::Start, &script(), GatePromise::Required, lease);
-    let over = clock::boottime() + lease;
-    let gate = named(&played).await;
-    until("the clock stands", || clock::boottime() > over).await;
-    played.set(Mode::Taken);
-    let (outcome, seen) = world.ended(start).await;
+    let waiting = World::waiting(Mode::SilentToPromises, GatePromise::Required, lease).await;
+    let mut world = waiting.world;
+    passed(clock::boottime() + lease).await;
+    waiting.played.set(Mode::Taken);
+    let (outcome, seen) = world.hands.ended(waiting.start).await;
     turned_away(&outcome, &seen, "its lease ended");
-    world.nothing_ran(gate);
+    world.nothing_ran(waiting.gate);
     // The same for work that is kept, for which nothing is promised.
     let start = world.order(Verb::Start, &script(), GatePromise::No, Millis::ZERO);
-    let (outcome, seen) = world.ended(start).await;
+    let (outcome, seen) = world.hands.ended(start).await;
     turned_away(&outcome, &seen, "its lease ended");
-    world.nothing_ran(gate);
+    world.nothing_ran(waiting.gate);
 }
 
 #[tokio::test]
 async fn a_lease_that_was_renewed_meanwhile_counts() {
-    let played = Played::new();
-    let mut world = World::beside(&played).await;
-    world.watch(&script()).await;
-    played.set(Mode::SilentToPromises);
-    let start = world.order(Verb::Start, &script(), GatePromise::Required, Millis(500));
-    named(&played).await;
-    let over = clock::boottime() + Millis(500);
-    world.client.promise(vec![Promise {
-        work: WorkName::new("db").unwrap(),
-        generation: Generation(7),
-        deadline: clock::boottime() + LONG,
-        grace: Millis(1000),
-    }]);
-    until("the clock stands", || clock::boottime() > over).await;
-    played.set(Mode::Taken);
-    assert_eq!(world.ended(start).await.0, Outcome::Done);
-    world.act(Verb::Stop, &script(), GatePromise::No).await;
+    let lease = Millis(500);
+    let waiting = World::waiting(Mode::SilentToPromises, GatePromise::Required, lease).await;
+    let mut world = waiting.world;
+    let end = clock::boottime() + lease;
+    world.promise(clock::boottime() + LONG);
+    passed(end).await;
+    waiting.played.set(Mode::Taken);
+    assert_eq!(world.hands.ended(waiting.start).await.0, Outcome::Done);
+    world.stops().await;
 }
 
 #[tokio::test]
@@ -357,36 +274,28 @@ async fn without_a_watchdog_it_starts_only_where_nobody_counts_on_one() {
         .act(Verb::Start, &script(), GatePromise::Required)
         .await;
     turned_away(&outcome, &seen, "no watchdog at");
-    assert!(!world.path("ran").exists());
-    let (outcome, _) = world
-        .act(Verb::Start, &script(), GatePromise::IfEnforced)
-        .await;
-    assert_eq!(outcome, Outcome::Done);
-    world.act(Verb::Stop, &script(), GatePromise::No).await;
+    assert!(!world.hands.path("ran").exists());
+    world.does(Verb::Start, GatePromise::IfEnforced).await;
+    world.stops().await;
 }
 
 #[tokio::test]
 async fn a_stop_that_comes_meanwhile_sends_the_gate_away() {
-    let played = Played::new();
-    let mut world = World::beside(&played).await;
-    world.watch(&script()).await;
-    played.set(Mode::SilentToPromises);
-    let start = world.order(Verb::Start, &script(), GatePromise::Required, LONG);
-    let gate = named(&played).await;
+    let waiting = World::waiting(Mode::SilentToPromises, GatePromise::Required, LONG).await;
+    let mut world = waiting.world;
     let stop = world.order(Verb::Stop, &script(), GatePromise::No, LONG);
-    let (outcome, seen) = world.ended(start).await;
+    let (outcome, seen) = world.hands.ended(waiting.start).await;
     assert_eq!(outcome, Outcome::Interrupted);
     assert!(matches!(seen, Seen::NotRunning { .. }), "{seen:?}");
-    assert_eq!(world.ended(stop).await.0, Outcome::Done);
-    world.nothing_ran(gate);
+    assert_eq!(world.hands.ended(stop).await.0, Outcome::Done);
+    world.nothing_ran(waiting.gate);
 }
 
 #[tokio::test]
 async fn a_program_that_is_not_there_is_told_through_the_gate() {
     let played = Played::new();
-    let mut world = World::beside(&played).await;
     let run = command(&["/nonexistent/thing"]);
-    world.watch(&run).await;
+    let mut world = World::beside(&played, &run).await;
     let (outcome, seen) = world.act(Verb::Start, &run, GatePromise::Required).await;
     let Outcome::Failed(text) = outcome else {
         panic!("{outcome:?}");
@@ -407,31 +316,25 @@ async fn a_program_that_is_not_there_is_told_through_the_gate() {
 #[tokio::test]
 async fn the_next_agent_finds_nothing_of_a_gate_that_was_not_opened() {
     for stopped in [false, true] {
-        let played = Played::new();
-        let mut world = World::beside(&played).await;
-        world.watch(&script()).await;
-        played.set(Mode::SilentToPromises);
-        world.order(Verb::Start, &script(), GatePromise::Required, LONG);
-        let gate = named(&played).await;
+        let waiting = World::waiting(Mode::SilentToPromises, GatePromise::Required, LONG).await;
+        let Waiting { played, gate, .. } = waiting;
         let pid = nix::unistd::Pid::from_raw(i32::try_from(gate).unwrap());
         if stopped {
             nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
         }
-        let World { dir, units, .. } = world;
+        let World { hands, .. } = waiting.world;
+        let Hands { dir, units, .. } = hands;
         drop(units);
         if !stopped {
-            until("the gate outlives its agent", || !lives(gate)).await;
+            over(gate).await;
         }
         let mut world = World::on(dir, played.path());
         let seen = world.watch(&script()).await;
         assert!(matches!(seen, Seen::NotRunning { .. }), "{seen:?}");
         world.nothing_ran(gate);
         played.set(Mode::Taken);
-        let (outcome, _) = world
-            .act(Verb::Start, &script(), GatePromise::Required)
-            .await;
-        assert_eq!(outcome, Outcome::Done);
-        world.act(Verb::Stop, &script(), GatePromise::No).await;
+        world.does(Verb::Start, GatePromise::Required).await;
+        world.stops().await;
     }
 }
 
@@ -451,8 +354,9 @@ async fn a_gate_opens_at_the_word_and_at_nothing_else() {
         assert!(child.try_wait().unwrap().is_none());
         agent.write_all(word.as_bytes()).unwrap();
         drop(agent);
-        until("it does not end", || child.try_wait().unwrap().is_some()).await;
+        let ended = timeout(BOUND, child.wait()).await;
+        let ended = ended.expect("it does not end").unwrap();
+        assert_eq!(ended.code(), Some(0));
         assert_eq!(ran.exists(), opens, "{word:?}");
-        assert_eq!(child.wait().unwrap().code(), Some(0));
     }
 }

@@ -7,56 +7,32 @@
     reason = "a panic is the error message of a test, in its helpers too"
 )]
 
-use std::collections::BTreeMap;
+mod common;
+
 use std::path::Path;
 use std::time::Duration;
 
-use nodemedic_agent_core::effect::{Act, ActionId, Watch};
-use nodemedic_agent_core::{DownCause, Input, Seen, UnitKey, Verdict};
+use nodemedic_agent_core::effect::ActionId;
+use nodemedic_agent_core::{DownCause, Input, Seen, Verdict};
 use nodemedic_agent_host::manager::target::Target;
-use nodemedic_agent_host::manager::{UnitSettings, Units};
-use nodemedic_agent_host::sampler::pid_stat::{of_session, stat_of};
-use nodemedic_agent_host::watchdog::confirm;
+use nodemedic_agent_host::sampler::pid_stat::of_session;
 use nodemedic_protocol::event::{Outcome, Verb};
 use nodemedic_protocol::work::{Check, ProbeSpec, Run};
-use nodemedic_protocol::{BootId, Generation, Millis, WorkName};
-use tokio::sync::mpsc;
+use nodemedic_protocol::{Generation, Millis};
 use tokio::time::timeout;
 
-/// Far beyond what a loaded machine needs; a test that gets here has failed.
-const BOUND: Duration = Duration::from_secs(30);
+use common::{GENERATION, Hands, Order, command, lives, sh, stat, unit};
 
-struct World {
-    dir: tempfile::TempDir,
-    units: Units,
-    inputs: mpsc::Receiver<Input>,
-    actions: u64,
-}
+struct World(Hands);
 
 impl World {
     fn new() -> World {
         World::on(tempfile::tempdir().unwrap(), "boot-1")
     }
 
+    /// Nothing here has a gate: agent/tests/gate.rs has.
     fn on(dir: tempfile::TempDir, boot: &str) -> World {
-        let (outbox, inputs) = mpsc::channel(64);
-        let settings = UnitSettings {
-            state: dir.path().join("state"),
-            run: dir.path().join("run"),
-            boot_id: BootId::new(boot).unwrap(),
-            bus_address: Some("unix:path=/nonexistent".into()),
-            cgroup_root: "/sys/fs/cgroup".into(),
-            seed: 1,
-            gate_program: "/proc/self/exe".into(),
-        };
-        // Nothing here has a gate: agent/tests/gate.rs has.
-        let (confirmer, _questions) = confirm::questions();
-        World {
-            dir,
-            units: Units::new(settings, confirmer, outbox),
-            inputs,
-            actions: 0,
-        }
+        World(Hands::on(dir, boot, "/proc/self/exe").0)
     }
 
     /// The agent dies, and a new one begins on the same boot.
@@ -65,70 +41,28 @@ impl World {
     }
 
     fn restart_on(self, boot: &str) -> World {
-        drop(self.units);
-        World::on(self.dir, boot)
-    }
-
-    async fn next(&mut self) -> Input {
-        timeout(BOUND, self.inputs.recv())
-            .await
-            .expect("nothing came within the bound")
-            .expect("the queue ended")
-    }
-
-    async fn observed(&mut self) -> Seen {
-        loop {
-            if let Input::Observed { seen, .. } = self.next().await {
-                return seen;
-            }
-        }
+        let Hands { dir, units, .. } = self.0;
+        drop(units);
+        World::on(dir, boot)
     }
 
     async fn watch(&mut self, run: &Run) -> Seen {
-        self.units.watch(Watch {
-            unit: unit(),
-            run: run.clone(),
-            probe: None,
-            generation: Some(Generation(7)),
-        });
-        self.observed().await
+        self.0.watch(run, None).await
     }
 
     fn order(&mut self, verb: Verb, run: &Run, grace: u64) -> ActionId {
-        self.actions += 1;
-        let action = ActionId(self.actions);
-        self.units.act(Act {
-            action,
-            unit: unit(),
+        self.0.order(Order {
             verb,
-            run: run.clone(),
-            generation: Some(Generation(7)),
-            environment: BTreeMap::from([("NODEMEDIC_NODE".into(), "node-1".into())]),
+            run,
+            generation: GENERATION,
             stop_grace: Millis(grace),
-            timeout: Millis(20_000),
             gate: None,
-        });
-        action
-    }
-
-    async fn ended(&mut self, wanted: ActionId) -> (Outcome, Seen) {
-        loop {
-            if let Input::ActionEnded {
-                action,
-                outcome,
-                seen,
-                ..
-            } = self.next().await
-                && action == wanted
-            {
-                return (outcome, seen);
-            }
-        }
+        })
     }
 
     async fn act(&mut self, verb: Verb, run: &Run, grace: u64) -> (Outcome, Seen) {
         let action = self.order(verb, run, grace);
-        self.ended(action).await
+        self.0.ended(action).await
     }
 
     async fn start(&mut self, run: &Run) -> u32 {
@@ -136,36 +70,6 @@ impl World {
         let (outcome, seen) = self.act(Verb::Start, run, 1000).await;
         assert_eq!(outcome, Outcome::Done);
         pid_of(&seen)
-    }
-
-    /// Waits until the unit has written this file.
-    async fn file(&self, name: &str) -> String {
-        let path = self.dir.path().join("state/work/db").join(name);
-        let waiting = async {
-            loop {
-                if let Ok(text) = std::fs::read_to_string(&path)
-                    && text.ends_with('\n')
-                {
-                    return text.trim().to_owned();
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(BOUND, waiting)
-            .await
-            .expect("the file did not come")
-    }
-}
-
-fn unit() -> UnitKey {
-    UnitKey::Work(WorkName::new("db").unwrap())
-}
-
-fn sh(script: &str) -> Run {
-    Run::Command {
-        start: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
-        stop: Vec::new(),
-        environment: BTreeMap::new(),
     }
 }
 
@@ -177,7 +81,7 @@ fn pid_of(seen: &Seen) -> u32 {
     match seen {
         Seen::Running {
             pid: Some(pid),
-            generation: Some(Generation(7)),
+            generation: Some(GENERATION),
         } => *pid,
         other => panic!("not running under generation 7: {other:?}"),
     }
@@ -188,11 +92,6 @@ fn kill(pid: u32) {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
-fn lives(pid: u32) -> bool {
-    let stat = stat_of(Path::new("/proc"), pid).unwrap();
-    stat.is_some_and(|stat| !stat.is_over())
-}
-
 #[tokio::test]
 async fn a_unit_that_is_killed_is_noticed_by_its_pidfd_and_restarted() {
     let mut world = World::new();
@@ -201,7 +100,7 @@ async fn a_unit_that_is_killed_is_noticed_by_its_pidfd_and_restarted() {
     // No probe and no poll is there to notice it.
     let killed_us = nodemedic_edge::clock::boottime_us();
     kill(pid);
-    assert_eq!(world.observed().await, down(DownCause::Killed(9)));
+    assert_eq!(world.0.observed().await, down(DownCause::Killed(9)));
     // Measured and told (--nocapture), not asserted: a loaded machine may take its time.
     let noticed_us = nodemedic_edge::clock::boottime_us();
     println!("noticed after {} us", noticed_us - killed_us);
@@ -221,7 +120,7 @@ async fn the_exit_status_is_told() {
     let (outcome, mut seen) = world.act(Verb::Start, &run, 1000).await;
     if matches!(seen, Seen::Running { .. }) {
         assert_eq!(outcome, Outcome::Done);
-        seen = world.observed().await;
+        seen = world.0.observed().await;
     }
     assert_eq!(seen, down(DownCause::Exited(3)));
 }
@@ -229,11 +128,7 @@ async fn the_exit_status_is_told() {
 #[tokio::test]
 async fn a_program_that_is_not_there_fails_with_the_reason() {
     let mut world = World::new();
-    let run = Run::Command {
-        start: vec!["/nonexistent/thing".into()],
-        stop: Vec::new(),
-        environment: BTreeMap::new(),
-    };
+    let run = command(&["/nonexistent/thing"]);
     world.watch(&run).await;
     let (outcome, seen) = world.act(Verb::Start, &run, 1000).await;
     let Outcome::Failed(text) = outcome else {
@@ -251,21 +146,21 @@ async fn a_work_is_told_who_it_is_and_leads_a_session_of_its_own() {
          echo said; exec sleep 1000",
     );
     let pid = world.start(&run).await;
-    let directory = world.dir.path().join("state/work/db");
+    let directory = world.0.dir.path().join("state/work/db");
     let wanted = format!("node-1 db 7 {}", directory.display());
-    assert_eq!(world.file("who").await, wanted);
-    assert_eq!(world.file("generation").await, "7");
-    let stat = stat_of(Path::new("/proc"), pid).unwrap().unwrap();
+    assert_eq!(world.0.file("who").await, wanted);
+    assert_eq!(world.0.file("generation").await, "7");
+    let stat = stat(pid).unwrap();
     assert_eq!(stat.session, pid);
-    let log = std::fs::read_to_string(world.dir.path().join("state/log/work.db.log")).unwrap();
+    let log = std::fs::read_to_string(world.0.dir.path().join("state/log/work.db.log")).unwrap();
     assert_eq!(log, "said\n");
     let target = Target::Session {
         leader: pid,
         start_ticks: stat.start_ticks,
     };
-    assert_eq!(world.units.targets().of(&unit()), Some(target));
+    assert_eq!(world.0.units.targets().of(&unit()), Some(target));
     world.act(Verb::Stop, &run, 1000).await;
-    assert_eq!(world.units.targets().of(&unit()), None);
+    assert_eq!(world.0.units.targets().of(&unit()), None);
 }
 
 #[tokio::test]
@@ -280,7 +175,7 @@ async fn the_next_agent_finds_what_runs_and_sees_its_end() {
     let (outcome, seen) = world.act(Verb::Start, &run, 1000).await;
     assert_eq!((outcome, pid_of(&seen)), (Outcome::Done, pid));
     kill(pid);
-    let seen = world.observed().await;
+    let seen = world.0.observed().await;
     assert!(matches!(seen, Seen::NotRunning { .. }), "{seen:?}");
     let mut world = world.restart();
     assert_eq!(world.watch(&run).await, down(DownCause::Gone));
@@ -294,7 +189,7 @@ async fn an_agent_killed_between_the_start_and_its_record_still_finds_the_unit()
     let run = sh("exec sleep 1000");
     let pid = world.start(&run).await;
     // Back to the record as it is before the new process is known.
-    let path = world.dir.path().join("state/command/boot-1/work.db.json");
+    let path = world.0.dir.path().join("state/command/boot-1/work.db.json");
     let mut record: serde_json::Value =
         serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     record["pid"] = serde_json::Value::Null;
@@ -312,7 +207,7 @@ async fn a_unit_that_ignores_sigterm_is_killed_after_its_grace() {
     let mut world = World::new();
     let run = sh("trap '' TERM; echo yes > deaf; while :; do sleep 1; done");
     let pid = world.start(&run).await;
-    world.file("deaf").await;
+    world.0.file("deaf").await;
     let (outcome, seen) = world.act(Verb::Stop, &run, 100).await;
     assert_eq!(outcome, Outcome::Done);
     assert_eq!(seen, down(DownCause::NotStarted));
@@ -325,7 +220,7 @@ async fn a_stop_takes_children_and_grandchildren_and_those_that_left_the_session
     let run = sh("sh -c 'sleep 1000 & sleep 1001 & wait' & \
          setsid sh -c 'trap \"\" TERM; echo $$ > escaped; exec sleep 1000' & wait");
     let pid = world.start(&run).await;
-    let escaped: u32 = world.file("escaped").await.parse().unwrap();
+    let escaped: u32 = world.0.file("escaped").await.parse().unwrap();
     let (outcome, _) = world.act(Verb::Fence, &run, 200).await;
     assert_eq!(outcome, Outcome::Done);
     assert_eq!(of_session(Path::new("/proc"), pid).unwrap(), [0_u32; 0]);
@@ -337,9 +232,9 @@ async fn what_a_dead_main_process_left_behind_is_ended_before_the_next_start() {
     let mut world = World::new();
     let run = sh("sleep 1000 & echo $! > left; exec sleep 1001");
     let pid = world.start(&run).await;
-    let left: u32 = world.file("left").await.parse().unwrap();
+    let left: u32 = world.0.file("left").await.parse().unwrap();
     kill(pid);
-    assert_eq!(world.observed().await, down(DownCause::Killed(9)));
+    assert_eq!(world.0.observed().await, down(DownCause::Killed(9)));
     assert!(lives(left));
     let (outcome, _) = world.act(Verb::Start, &run, 100).await;
     assert_eq!(outcome, Outcome::Done);
@@ -357,10 +252,10 @@ async fn the_stop_command_is_asked_first() {
         *stop = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
     }
     let pid = world.start(&run).await;
-    world.file("deaf").await;
+    world.0.file("deaf").await;
     let (outcome, _) = world.act(Verb::Stop, &run, 200).await;
     assert_eq!(outcome, Outcome::Done);
-    assert_eq!(world.file("asked").await, "7");
+    assert_eq!(world.0.file("asked").await, "7");
     assert!(!lives(pid));
 }
 
@@ -369,11 +264,11 @@ async fn a_newer_action_interrupts_the_one_under_way() {
     let mut world = World::new();
     let run = sh("trap '' TERM; echo yes > deaf; while :; do sleep 1; done");
     let pid = world.start(&run).await;
-    world.file("deaf").await;
+    world.0.file("deaf").await;
     let slow = world.order(Verb::Stop, &run, 15_000);
     let quick = world.order(Verb::Fence, &run, 50);
-    assert_eq!(world.ended(slow).await.0, Outcome::Interrupted);
-    assert_eq!(world.ended(quick).await.0, Outcome::Done);
+    assert_eq!(world.0.ended(slow).await.0, Outcome::Interrupted);
+    assert_eq!(world.0.ended(quick).await.0, Outcome::Done);
     assert!(!lives(pid));
 }
 
@@ -382,20 +277,14 @@ async fn another_generation_is_never_started_beside_the_one_that_runs() {
     let mut world = World::new();
     let run = sh("exec sleep 1000");
     let pid = world.start(&run).await;
-    world.actions += 1;
-    let action = ActionId(world.actions);
-    world.units.act(Act {
-        action,
-        unit: unit(),
+    let action = world.0.order(Order {
         verb: Verb::Start,
-        run: run.clone(),
-        generation: Some(Generation(8)),
-        environment: BTreeMap::new(),
+        run: &run,
+        generation: Generation(8),
         stop_grace: Millis(100),
-        timeout: Millis(20_000),
         gate: None,
     });
-    let (outcome, seen) = world.ended(action).await;
+    let (outcome, seen) = world.0.ended(action).await;
     assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
     assert_eq!(pid_of(&seen), pid);
     world.act(Verb::Stop, &run, 1000).await;
@@ -413,21 +302,17 @@ async fn an_action_for_a_unit_that_nobody_watches_is_answered() {
 async fn the_probe_runs_while_the_unit_runs() {
     let mut world = World::new();
     let run = sh("exec sleep 1000");
-    world.units.watch(Watch {
-        unit: unit(),
-        run: run.clone(),
-        probe: Some(ProbeSpec {
-            check: Check::Process,
-            interval: Millis(10),
-            timeout: Millis(1000),
-            fail_for: Millis::ZERO,
-        }),
-        generation: Some(Generation(7)),
-    });
-    assert_eq!(world.observed().await, down(DownCause::NotStarted));
+    let probe = ProbeSpec {
+        check: Check::Process,
+        interval: Millis(10),
+        timeout: Millis(1000),
+        fail_for: Millis::ZERO,
+    };
+    let seen = world.0.watch(&run, Some(probe)).await;
+    assert_eq!(seen, down(DownCause::NotStarted));
     world.act(Verb::Start, &run, 1000).await;
     for _ in 0..3 {
-        let Input::Probed { verdict, .. } = world.next().await else {
+        let Input::Probed { verdict, .. } = world.0.next().await else {
             panic!("something else than the probe spoke");
         };
         assert_eq!(verdict, Verdict::Pass);
@@ -436,7 +321,7 @@ async fn the_probe_runs_while_the_unit_runs() {
     // One that was under way may still arrive; after it there is silence.
     let after = timeout(Duration::from_millis(200), async {
         let mut verdicts = 0;
-        while let Some(Input::Probed { .. }) = world.inputs.recv().await {
+        while let Some(Input::Probed { .. }) = world.0.inputs.recv().await {
             verdicts += 1;
             assert!(verdicts < 3, "the probe goes on");
         }

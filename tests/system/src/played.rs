@@ -3,7 +3,7 @@
 
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -30,12 +30,18 @@ struct Shared {
     held: Option<(SocketAddr, [u8; 64])>,
 }
 
+/// What is shared with its own thread, and the word that a target was named.
+struct Both {
+    state: Mutex<Shared>,
+    named: Condvar,
+}
+
 /// The watchdog.
 pub struct Played {
     _dir: Option<tempfile::TempDir>,
     path: PathBuf,
     socket: Arc<UnixDatagram>,
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Both>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -65,11 +71,14 @@ impl Played {
     #[must_use]
     pub fn at(path: &Path) -> Played {
         let socket = Arc::new(UnixDatagram::bind(path).unwrap());
-        let shared = Arc::new(Mutex::new(Shared {
-            mode: Mode::Taken,
-            named: None,
-            held: None,
-        }));
+        let shared = Arc::new(Both {
+            state: Mutex::new(Shared {
+                mode: Mode::Taken,
+                named: None,
+                held: None,
+            }),
+            named: Condvar::new(),
+        });
         let (its, shares) = (Arc::clone(&socket), Arc::clone(&shared));
         Played {
             _dir: None,
@@ -91,7 +100,7 @@ impl Played {
     /// # Panics
     /// When it was about none.
     pub fn release(&self) {
-        let held = self.shared.lock().unwrap().held.take();
+        let held = self.shared.state.lock().unwrap().held.take();
         let (to, answer) = held.expect("nothing waits for an answer");
         self.socket.send_to_addr(&answer, &to).unwrap();
     }
@@ -101,7 +110,7 @@ impl Played {
     /// # Panics
     /// When its own thread has.
     pub fn set(&self, mode: Mode) {
-        self.shared.lock().unwrap().mode = mode;
+        self.shared.state.lock().unwrap().mode = mode;
     }
 
     /// The leader of the session that the newest beat with a promise named.
@@ -110,7 +119,21 @@ impl Played {
     /// When its own thread has.
     #[must_use]
     pub fn named(&self) -> Option<u32> {
-        self.shared.lock().unwrap().named
+        self.shared.state.lock().unwrap().named
+    }
+
+    /// Waits for [`Played::named`], on a thread that may block.
+    ///
+    /// # Panics
+    /// When its own thread has.
+    pub fn until_named(&self, bound: Duration) -> impl FnOnce() -> Option<u32> + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || {
+            let state = shared.state.lock().unwrap();
+            let unnamed = |state: &mut Shared| state.named.is_none();
+            let waited = shared.named.wait_timeout_while(state, bound, unnamed);
+            waited.unwrap().0.named
+        }
     }
 }
 
@@ -123,14 +146,14 @@ impl Drop for Played {
     }
 }
 
-fn serve(socket: &UnixDatagram, shared: &Mutex<Shared>) {
+fn serve(socket: &UnixDatagram, both: &Both) {
     // So that the wish to end is seen.
     let look_every = Duration::from_millis(50);
     socket.set_read_timeout(Some(look_every)).unwrap();
     let mut beat = vec![0; 64 + 512 * 32];
     loop {
         let received = socket.recv_from(&mut beat);
-        let mut shared = shared.lock().unwrap();
+        let mut shared = both.state.lock().unwrap();
         if shared.mode == Mode::End {
             return;
         }
@@ -141,6 +164,7 @@ fn serve(socket: &UnixDatagram, shared: &Mutex<Shared>) {
         if promises {
             let leader = beat[84..88].try_into().unwrap();
             shared.named = Some(u32::from_le_bytes(leader));
+            both.named.notify_all();
         }
         let (status, enforcement, broken) = match (shared.mode, promises) {
             (Mode::Refused, true) => (5, 2, 0),
