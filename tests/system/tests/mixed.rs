@@ -20,8 +20,20 @@ const DEFAULT_S: u64 = 45;
 /// would hold, nothing would ever be granted, and nothing could go wrong.
 const AT_ONCE_MAX: usize = 2;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Fault {
+macro_rules! faults {
+    ($($fault:ident,)+) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        enum Fault {
+            $($fault,)+
+        }
+
+        use Fault::*;
+
+        const FAULTS: &[Fault] = &[$($fault,)+];
+    };
+}
+
+faults! {
     CablePulled,
     HostToBroker,
     BrokerToHost,
@@ -35,23 +47,6 @@ enum Fault {
     CoordinatorKilled,
     BrokerKilled,
 }
-
-use Fault::*;
-
-const FAULTS: [Fault; 12] = [
-    CablePulled,
-    HostToBroker,
-    BrokerToHost,
-    AgentFrozen,
-    WatchdogFrozen,
-    AgentKilled,
-    WatchdogKilled,
-    BothKilled,
-    PowerCut,
-    WorkFrozen,
-    CoordinatorKilled,
-    BrokerKilled,
-];
 
 impl Fault {
     /// Two of these on one host would break what software enforcement assumes: that the watchdog

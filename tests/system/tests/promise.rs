@@ -19,8 +19,9 @@ const BOUND: Duration = Duration::from_secs(60);
 /// coordinator of this fleet waits at least.
 const SAFE_TIME: Duration = Duration::from_millis(7_050);
 
-/// One node with one exclusive work, which writes a line when it begins: generation and pid.
-fn start() -> Fleet {
+/// One node with one exclusive work, which writes a line when it begins: generation and pid. It has
+/// begun, as this process.
+fn start() -> (Fleet, u32) {
     let script = "echo $NODEMEDIC_GENERATION $$ >> {vars.dir}/ran; while sleep 1; do :; done";
     let work = format!(
         "[work.db]\nexclusive = {{ on_lease_loss = \"stop\" }}\n\
@@ -32,8 +33,8 @@ fn start() -> Fleet {
         coordinator_toml: work,
         ..Plan::default()
     });
-    began(&fleet, 1);
-    fleet
+    let work = began(&fleet, 1)[0].1;
+    (fleet, work)
 }
 
 /// Generation and pid of each start so far.
@@ -94,8 +95,11 @@ fn play(fleet: &mut Fleet) -> Played {
     played
 }
 
-/// Kills the work, so that the agent restarts it, and gives the gate of that restart.
-fn gate(fleet: &Fleet, played: &Played, work: u32) -> u32 {
+/// Beside a watchdog that is played, the work is killed, and the agent's restart of it waits at its
+/// gate.
+fn at_the_gate() -> (Fleet, Played, u32) {
+    let (mut fleet, work) = start();
+    let played = play(&mut fleet);
     played.set(Mode::SilentToPromises);
     kill9_answering(&serde_json::json!({ "pid": work }));
     let (gate, _) = wait_for("the restart waits at its gate", BOUND, || {
@@ -104,18 +108,30 @@ fn gate(fleet: &Fleet, played: &Played, work: u32) -> u32 {
             other => Err(format!("named: {other:?}")),
         }
     });
-    assert_eq!(
-        starts(fleet).len(),
-        1,
-        "it began before its promise was taken"
-    );
-    gate
+    let begun = starts(&fleet).len();
+    assert_eq!(begun, 1, "it began before its promise was taken");
+    (fleet, played, gate)
+}
+
+/// The agent is killed while the restart waits; before that, this happens.
+fn killed_at_the_gate(before: impl FnOnce(&mut Fleet, &Played)) {
+    let (mut fleet, played, gate) = at_the_gate();
+    before(&mut fleet, &played);
+    fleet.kill9_agent(NODE);
+    gone("the gate ends by itself", gate, BOUND);
+    assert_eq!(starts(&fleet).len(), 1);
+}
+
+fn stays_alive(what: &str, span: Duration, work: u32) {
+    stays(what, span, || match lives(work) {
+        true => Ok(()),
+        false => Err("the work is gone".to_owned()),
+    });
 }
 
 #[test]
 fn a_frozen_agent_and_its_work_are_ended_within_the_time_that_was_answered() {
-    let mut fleet = start();
-    let work = starts(&fleet)[0].1;
+    let (mut fleet, work) = start();
     let agent = fleet.agent(NODE).pid();
     fleet.agent(NODE).signal(Signal::SIGSTOP);
     let frozen = Instant::now();
@@ -137,56 +153,31 @@ fn a_frozen_agent_and_its_work_are_ended_within_the_time_that_was_answered() {
 
 #[test]
 fn an_agent_that_is_frozen_for_less_than_its_promise_goes_on() {
-    let fleet = start();
-    let work = starts(&fleet)[0].1;
+    let (mut fleet, work) = start();
     fleet.agent(NODE).signal(Signal::SIGSTOP);
-    stays(
-        "frozen for a moment",
-        Duration::from_millis(1500),
-        || match lives(work) {
-            true => Ok(()),
-            false => Err("the work is gone".to_owned()),
-        },
-    );
+    stays_alive("frozen for a moment", Duration::from_millis(1500), work);
     fleet.agent(NODE).signal(Signal::SIGCONT);
-    stays("thawed", Duration::from_secs(6), || match lives(work) {
-        true => Ok(()),
-        false => Err("the work is gone".to_owned()),
-    });
+    stays_alive("thawed", Duration::from_secs(6), work);
     assert_eq!(starts(&fleet).len(), 1);
 }
 
 #[test]
 fn an_agent_killed_before_the_answer_leaves_nothing_that_ran() {
-    let mut fleet = start();
-    let work = starts(&fleet)[0].1;
-    let played = play(&mut fleet);
-    let gate = gate(&fleet, &played, work);
-    fleet.kill9_agent(NODE);
-    gone("the gate ends by itself", gate, BOUND);
-    assert_eq!(starts(&fleet).len(), 1);
+    killed_at_the_gate(|_, _| {});
 }
 
 #[test]
 fn an_agent_killed_between_the_answer_and_the_gate_leaves_nothing_that_ran() {
-    let mut fleet = start();
-    let work = starts(&fleet)[0].1;
-    let played = play(&mut fleet);
-    let gate = gate(&fleet, &played, work);
-    // The answer lies in its socket when it dies.
-    fleet.agent(NODE).signal(Signal::SIGSTOP);
-    played.release();
-    fleet.kill9_agent(NODE);
-    gone("the gate ends by itself", gate, BOUND);
-    assert_eq!(starts(&fleet).len(), 1);
+    killed_at_the_gate(|fleet, played| {
+        // The answer lies in its socket when it dies.
+        fleet.agent(NODE).signal(Signal::SIGSTOP);
+        played.release();
+    });
 }
 
 #[test]
 fn an_agent_that_thaws_after_its_lease_opens_no_gate() {
-    let mut fleet = start();
-    let work = starts(&fleet)[0].1;
-    let played = play(&mut fleet);
-    let gate = gate(&fleet, &played, work);
+    let (fleet, played, gate) = at_the_gate();
     fleet.agent(NODE).signal(Signal::SIGSTOP);
     played.release();
     // Longer than the term of 3 s; the played watchdog ends nobody.
