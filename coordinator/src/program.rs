@@ -90,8 +90,8 @@ async fn received(signal: &mut Signal) {
     }
 }
 
-/// SIGHUP: works are declared again, and fence devices get their secrets as the files hold them now;
-/// that more has changed is said, for it needs a restart.
+/// SIGHUP: works are declared again, and fence devices get their secrets as the files hold them
+/// now; that more has changed is said, for it needs a restart.
 async fn read_again(path: &Path, in_force: &mut Config, running: &Running) {
     let config = match Config::read(path) {
         Ok(config) => config,

@@ -5,8 +5,8 @@
 mod common;
 
 use std::net::SocketAddr;
-use std::process::Stdio;
 
+use common::program::Program;
 use common::{BOUND, FakeAgent, Place, ask, get, life, running_works, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,8 +16,6 @@ use nodemedic_protocol::api::{
     Accepted, ApiError, EventsPage, Liveness, NodeView, StatusView, WorkView,
 };
 use nodemedic_protocol::message::CommandBody;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{ChildStderr, Command};
 
 const DRAIN: &str = "POST /api/v1/nodes/nobody/drain";
 
@@ -305,42 +303,6 @@ async fn what_is_taken_already_is_said_plainly() {
         "{error}"
     );
     running.stop().await;
-}
-
-/// The program itself, of which only the log and the API are seen.
-struct Program {
-    child: tokio::process::Child,
-    log: Lines<BufReader<ChildStderr>>,
-}
-
-impl Program {
-    fn start(place: &Place) -> Program {
-        place.config();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_nodemedic-coordinator"))
-            .arg("--config")
-            .arg(place.config_file())
-            .env("NODEMEDIC_LOG", "info")
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap()).lines();
-        Program { child, log }
-    }
-
-    /// Reads its log up to the line that says this.
-    async fn says(&mut self, what: &str) -> String {
-        let reading = async {
-            while let Some(line) = self.log.next_line().await.unwrap() {
-                if line.contains(what) {
-                    return line;
-                }
-            }
-            panic!("it ended without: {what}");
-        };
-        let said = tokio::time::timeout(BOUND, reading).await;
-        said.unwrap_or_else(|_| panic!("it never said: {what}"))
-    }
 }
 
 /// A device that refuses the old password is tried again, so the new one needs no restart.

@@ -1,5 +1,7 @@
 //! A coordinator in this process, an agent that is only its messages, and an HTTP client.
 
+pub mod program;
+
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
