@@ -9,10 +9,11 @@
 #[path = "../../edge/src/mqtt/tests/broker.rs"]
 #[expect(dead_code, reason = "not every test of a broker kills it")]
 mod broker;
+mod common;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 use nodemedic_agent_host::spool::Spool;
@@ -212,21 +213,8 @@ fn earlier(seq: u64) -> Event {
 
 /// A write beyond the limit on file sizes is to fail, as on a full disk, and not to kill.
 fn spawn(dir: &Path) -> Child {
-    let log = std::fs::File::options()
-        .create(true)
-        .append(true)
-        .open(dir.join("agent.log"))
-        .unwrap();
-    Command::new("/bin/sh")
-        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
-        .arg(env!("CARGO_BIN_EXE_nodemedic-agent"))
-        .arg("--config")
-        .arg(dir.join("agent.toml"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .unwrap()
+    let script = "trap '' XFSZ; exec \"$0\" \"$@\"";
+    common::spawn(&["/bin/sh", "-c", script, common::AGENT], dir)
 }
 
 const fn is_start(kind: &EventKind) -> bool {

@@ -4,9 +4,11 @@
     reason = "a panic is the error message of a test, in its helpers too"
 )]
 
+mod common;
+
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 use nodemedic_edge::{clock, files};
@@ -39,30 +41,14 @@ impl Alone {
             std::fs::create_dir(dir.path().join(sub)).unwrap();
         }
         prepare(dir.path());
-        let child = Alone::spawn(dir.path());
+        let child = common::spawn(&[common::AGENT], dir.path());
         Alone { dir, child }
-    }
-
-    fn spawn(dir: &Path) -> Child {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(dir.join("agent.log"))
-            .unwrap();
-        Command::new(env!("CARGO_BIN_EXE_nodemedic-agent"))
-            .arg("--config")
-            .arg(dir.join("agent.toml"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap()
     }
 
     fn again(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.child = Alone::spawn(self.dir.path());
+        self.child = common::spawn(&[common::AGENT], self.dir.path());
     }
 
     fn path(&self, name: &str) -> PathBuf {
