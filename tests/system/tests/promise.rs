@@ -153,7 +153,7 @@ fn a_frozen_agent_and_its_work_are_ended_within_the_time_that_was_answered() {
 
 #[test]
 fn an_agent_that_is_frozen_for_less_than_its_promise_goes_on() {
-    let (mut fleet, work) = start();
+    let (fleet, work) = start();
     fleet.agent(NODE).signal(Signal::SIGSTOP);
     stays_alive("frozen for a moment", Duration::from_millis(1500), work);
     fleet.agent(NODE).signal(Signal::SIGCONT);
