@@ -27,24 +27,14 @@ fn insist(world: &mut World, request: &Request) {
     }
 }
 
-fn live(world: &mut World, seconds: u64) {
-    for _ in 0..seconds * 2 {
-        if world.core.is_none() {
-            world.run(2);
-            world.start();
-        }
-        world.step();
-    }
-}
-
 /// Places, drains, undrains, reboots, loses and changes; a crash before effect `crash_at`.
 fn story(crash_at: Option<u64>) -> World {
     let mut world = World::new(&["node-1", "node-2", "node-3"]);
     world.crash_at = crash_at;
-    live(&mut world, 3);
+    world.live(3);
     let works = vec![exclusive("db"), replicated("web", 2)];
     insist(&mut world, &Request::PutWork { works });
-    live(&mut world, 10);
+    world.live(10);
     let drain = Request::Drain {
         node: id("node-1"),
         reason: "new memory".into(),
@@ -52,7 +42,7 @@ fn story(crash_at: Option<u64>) -> World {
         override_budget: false,
     };
     insist(&mut world, &drain);
-    live(&mut world, 15);
+    world.live(15);
     let node = id("node-1");
     insist(&mut world, &Request::Undrain { node });
     let now = world.now;
@@ -63,18 +53,18 @@ fn story(crash_at: Option<u64>) -> World {
     for node in world.nodes.values_mut() {
         node.happened(now);
     }
-    live(&mut world, 15);
+    world.live(15);
     let db = world.holders("db").first().map(|n| n.to_string());
     if let Some(db) = db {
         world.nodes.get_mut(&db).unwrap().connected = false;
-        live(&mut world, 110);
+        world.live(110);
         world.nodes.get_mut(&db).unwrap().connected = true;
     }
     let mut changed = exclusive("db");
     changed.stop_grace = Millis::from_secs(6);
     let works = vec![changed];
     insist(&mut world, &Request::PutWork { works });
-    live(&mut world, 60);
+    world.live(60);
     world.crash_at = None;
     if world.core.is_none() {
         world.start();

@@ -349,6 +349,17 @@ impl World {
         view.map_or(0, |v| v.running as usize)
     }
 
+    /// Goes on, and starts the coordinator again whenever it has died.
+    pub fn live(&mut self, seconds: u64) {
+        for _ in 0..seconds * 2 {
+            if self.core.is_none() {
+                self.run(2);
+                self.start();
+            }
+            self.step();
+        }
+    }
+
     pub fn liveness(&self, node: &str) -> Liveness {
         self.core().node_view(self.now, &id(node)).unwrap().liveness
     }

@@ -2,17 +2,6 @@
 
 use super::*;
 
-/// Starts the coordinator again whenever it has died.
-fn live(world: &mut World, seconds: u64) {
-    for _ in 0..seconds * 2 {
-        if world.core.is_none() {
-            world.run(2);
-            world.start();
-        }
-        world.step();
-    }
-}
-
 /// A host is lost with kept work, its first level half-works, the second confirms; the coordinator
 /// dies before effect `crash_at`.
 fn lost_and_fenced(crash_at: Option<u64>) -> World {
@@ -30,9 +19,9 @@ fn lost_and_fenced(crash_at: Option<u64>) -> World {
     world.effects = 0;
     world.crash_at = crash_at;
     world.nodes.get_mut(&victim).unwrap().connected = false;
-    live(&mut world, 60);
+    world.live(60);
     world.nodes.get_mut(&victim).unwrap().connected = true;
-    live(&mut world, 120);
+    world.live(120);
     world.crash_at = None;
     if world.core.is_none() {
         world.start();

@@ -2,15 +2,22 @@
 
 use super::*;
 
-#[test]
-fn a_device_that_lies_is_caught_and_asked_no_more_until_a_person_says_so() {
+/// A host that runs, of which its device said that it is off.
+fn believed_a_lie() -> (World, String) {
     let (mut world, victim) = settled(one_device_each(), kept("db"));
     let device = device_of(&victim);
-    world.power.manner.insert(device.clone(), Manner::Lies);
+    world.power.manner.insert(device, Manner::Lies);
     cut(&mut world, &victim);
     // What the coordinator believes is wrong now, and the host is not its to switch off.
     world.nodes.get_mut(&victim).unwrap().works.clear();
     world.until("believed", 30, |w| !proofs(w).is_empty());
+    (world, victim)
+}
+
+#[test]
+fn a_device_that_lies_is_caught_and_asked_no_more_until_a_person_says_so() {
+    let (mut world, victim) = believed_a_lie();
+    let device = device_of(&victim);
     world.nodes.get_mut(&victim).unwrap().connected = true;
     let key = format!("fence-device/{device}/lied");
     world.until("caught", 10, |w| fires(w, &key, Severity::Critical));
@@ -39,12 +46,8 @@ fn a_device_that_lies_is_caught_and_asked_no_more_until_a_person_says_so() {
 
 #[test]
 fn a_liar_whose_host_cannot_be_asked_is_caught_by_the_hosts_clock() {
-    let (mut world, victim) = settled(one_device_each(), kept("db"));
+    let (mut world, victim) = believed_a_lie();
     let device = device_of(&victim);
-    world.power.manner.insert(device.clone(), Manner::Lies);
-    cut(&mut world, &victim);
-    world.nodes.get_mut(&victim).unwrap().works.clear();
-    world.until("believed", 30, |w| !proofs(w).is_empty());
     world.deaf.insert(victim.clone());
     world.nodes.get_mut(&victim).unwrap().connected = true;
     let key = format!("fence-device/{device}/lied");

@@ -109,14 +109,7 @@ fn a_forgotten_node_that_was_only_cut_off_stops_what_it_does_not_hold_any_more()
 
 #[test]
 fn a_lost_node_whose_work_is_kept_is_forgotten_only_after_a_persons_word() {
-    let mut world = World::new(&["node-1", "node-2"]);
-    let mut db = exclusive("db");
-    db.sharing = Sharing::Exclusive {
-        on_lease_loss: OnLeaseLoss::Keep,
-    };
-    world.put(&[db]);
-    world.until("db serves", 20, |w| w.serving("db") == 1);
-    let victim = world.holders("db")[0].to_string();
+    let (mut world, victim) = kept();
     world.nodes.get_mut(&victim).unwrap().up = false;
     world.run(600);
     let node = id(&victim);

@@ -38,6 +38,19 @@ fn settled(nodes: &[&str]) -> World {
     world
 }
 
+/// Two hosts, and work on one of them that its owner chose to keep.
+fn kept() -> (World, String) {
+    let mut world = World::new(&["node-1", "node-2"]);
+    let mut db = exclusive("db");
+    db.sharing = Sharing::Exclusive {
+        on_lease_loss: OnLeaseLoss::Keep,
+    };
+    world.put(&[db]);
+    world.until("db serves", 20, |w| w.serving("db") == 1);
+    let victim = world.holders("db")[0].to_string();
+    (world, victim)
+}
+
 fn ended_by(world: &World, wanted: impl Fn(&Proof) -> bool) -> usize {
     let ends = world.decisions().filter_map(|d| match d {
         Decision::Ended { proof, .. } => Some(proof),
@@ -93,14 +106,7 @@ fn a_shorter_term_in_a_new_configuration_shortens_no_promise_that_was_given() {
 
 #[test]
 fn work_that_is_kept_moves_only_on_a_persons_word() {
-    let mut world = World::new(&["node-1", "node-2"]);
-    let mut db = exclusive("db");
-    db.sharing = Sharing::Exclusive {
-        on_lease_loss: OnLeaseLoss::Keep,
-    };
-    world.put(&[db]);
-    world.until("db serves", 20, |w| w.serving("db") == 1);
-    let victim = world.holders("db")[0].to_string();
+    let (mut world, victim) = kept();
     let word = |world: &mut World| {
         world.ask(Request::ConfirmDown {
             node: id(&victim),
