@@ -47,6 +47,21 @@ impl Coordinator {
         }
     }
 
+    /// Whether a place for a host could be reserved now.
+    ///
+    /// # Errors
+    /// What is in the way.
+    pub(crate) fn room_for(&self, name: &NodeId) -> Result<(), NoRoom> {
+        let node = self.nodes.get(name);
+        let mut places = node
+            .iter()
+            .flat_map(|node| node.record.reservations.values());
+        if places.any(|place| !place.over) {
+            return Ok(());
+        }
+        self.usage().room_for(name, &self.settings.budget)
+    }
+
     /// Reserves a place for a host that is to be taken out: call it before anything is done to the
     /// host, and do nothing when it answers with an error. A host that is out by choice already
     /// needs no second place. `overriding`: a person wants it, room or not.
@@ -60,23 +75,21 @@ impl Coordinator {
         purpose: Purpose,
         overriding: bool,
     ) -> Result<(), NoRoom> {
-        let (has_place, same) = self.nodes.get(name).map_or((false, false), |node| {
-            let places = &node.record.reservations;
-            let same = places.get(&purpose).is_some_and(|place| !place.over);
-            (places.values().any(|place| !place.over), same)
-        });
-        if same || self.settings.mutation.has(Mutation::DropReservation) {
+        let places = self.nodes.get(name).map(|node| &node.record.reservations);
+        let same = places.and_then(|places| places.get(&purpose));
+        if same.is_some_and(|place| !place.over)
+            || self.settings.mutation.has(Mutation::DropReservation)
+        {
             return Ok(());
         }
-        let usage = self.usage();
         let mut overridden = Vec::new();
-        if !has_place && let Err(full) = usage.room_for(name, &self.settings.budget) {
+        if let Err(full) = self.room_for(name) {
             if !overriding {
                 return Err(full);
             }
             overridden = full.reasons.iter().map(ToString::to_string).collect();
         }
-        let limit = self.settings.budget.limit(usage.hosts());
+        let limit = self.settings.budget.limit(self.nodes.len());
         let Some(node) = self.nodes.get_mut(name) else {
             return Ok(());
         };

@@ -223,7 +223,7 @@ fn a_thousand_hosts_lose_the_coordinator_and_only_what_chose_to_stop_stops() {
 
 /// Seeds that once broke a property, and what was wrong. A change of the simulation makes another
 /// world of a seed, so what was wrong in a core has a story of its own there.
-const ONCE_BROKEN: [(u64, &str); 4] = [
+const ONCE_BROKEN: [(u64, &str); 8] = [
     (
         583,
         "a boot was never believed over a broker that is slower than the asking: \
@@ -242,6 +242,18 @@ const ONCE_BROKEN: [(u64, &str); 4] = [
         914,
         "a short pause of an agent within a long one put its connection out of order",
     ),
+    (
+        103_559,
+        "a fence had its place while its device was busy, all others fell silent, and it was done: \
+         a_fence_that_waits_for_its_device_looks_again_at_the_budget_when_that_is_free",
+    ),
+    (102_985, "the same, of a host that was lost, with one other"),
+    (
+        21_236,
+        "the same over a restart of the coordinator, which had heard nobody yet: \
+         a_fence_that_waits_for_its_device_takes_no_place_over_a_restart_of_the_coordinator",
+    ),
+    (104_616, "the same after two pauses of the coordinator"),
 ];
 
 #[test]

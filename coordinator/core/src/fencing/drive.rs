@@ -129,13 +129,35 @@ impl Coordinator {
         self.nodes.get_mut(name)?.record.fence.as_mut()
     }
 
-    /// A place among the hosts that are out, and no storm: asked right before anything is done.
+    /// No storm, a device that is free, and a place among the hosts that are out. The place is
+    /// taken in the step in which the first device is asked to switch off: one that was taken while
+    /// the device was busy would still be held when others have fallen silent. Whoever holds it may
+    /// be off already, and gives it back only when the fence is over.
     fn may_begin(&mut self, now: Now, name: &NodeId, fence: &FenceRecord) -> Result<(), String> {
         if fence.by == FenceBy::Coordinator {
             self.silence_counts(now)?;
         }
+        let Some(device) = self.asked_first(name) else {
+            // No device can be asked: the fence fails, and takes nobody out.
+            return Ok(());
+        };
+        if self.is_busy(&device, name) {
+            if !fence.overriding {
+                self.room_for(name).map_err(|full| full.to_string())?;
+            }
+            return Err(format!("{device} is busy"));
+        }
         self.reserve(now, name, Purpose::Fence, fence.overriding)
             .map_err(|full| full.to_string())
+    }
+
+    /// The device that a fence begins with: a level whose first one is not believed fails unasked.
+    fn asked_first(&self, name: &NodeId) -> Option<DeviceName> {
+        let levels = &self.settings.fencing.nodes.get(name)?.levels;
+        let mut first = levels.iter().filter_map(|level| level.first());
+        first
+            .find(|device| self.fencing.lied(device).is_none())
+            .cloned()
     }
 
     /// Whether a host may be taken for lost as of now.

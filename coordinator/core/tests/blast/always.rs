@@ -1,6 +1,23 @@
 //! What holds at a crash before any effect, and whatever happens.
 
+use std::collections::BTreeSet;
+
+use nodemedic_coordinator_core::FenceWish;
+use nodemedic_protocol::NodeId;
+use nodemedic_protocol::api::{FenceStep, FenceVerb, JournalWhat, Purpose};
+
+use super::common::fence::{Manner, fencing};
 use super::*;
+
+fn fence(name: &str) -> Request {
+    Request::Fence(FenceWish {
+        node: id(name),
+        reason: "it burns".into(),
+        by: "ada".into(),
+        override_budget: false,
+        then: None,
+    })
+}
 
 /// What is on disk at any moment: nobody is out by choice without a place, and no more have one
 /// than may be out.
@@ -90,6 +107,8 @@ enum Act {
     Connect(usize, bool),
     Link(bool),
     Reboot(usize),
+    Fence(usize),
+    Device(usize, bool),
     Restart,
     Release,
     Wait(u8),
@@ -103,7 +122,9 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (node.clone(), any::<bool>()).prop_map(|(n, on)| Act::Wish(n, on)),
         3 => (node.clone(), any::<bool>()).prop_map(|(n, on)| Act::Connect(n, on)),
         1 => any::<bool>().prop_map(Act::Link),
-        1 => node.prop_map(Act::Reboot),
+        1 => node.clone().prop_map(Act::Reboot),
+        2 => node.clone().prop_map(Act::Fence),
+        1 => (node, any::<bool>()).prop_map(|(n, well)| Act::Device(n, well)),
         1 => Just(Act::Restart),
         1 => Just(Act::Release),
         6 => (0..40_u8).prop_map(Act::Wait),
@@ -130,7 +151,16 @@ fn perform(world: &mut World, act: &Act) {
         Act::Link(false) => world.input(Input::LinkDown),
         Act::Reboot(n) => {
             let now = world.now;
-            world.nodes.get_mut(&name(*n)).unwrap().reboot(now);
+            let node = world.nodes.get_mut(&name(*n)).unwrap();
+            // Without power nothing boots.
+            if node.up {
+                node.reboot(now);
+            }
+        }
+        Act::Fence(n) => drop(world.ask(fence(&name(*n)))),
+        Act::Device(n, well) => {
+            let manner = if *well { Manner::Honest } else { Manner::Fails };
+            world.power.manner.insert(format!("ipmi-{}", n + 1), manner);
         }
         Act::Restart => {
             world.kill();
@@ -145,6 +175,17 @@ fn perform(world: &mut World, act: &Act) {
     }
 }
 
+/// A person gives power back to whom no device could.
+fn switch_on(world: &mut World) {
+    world.run(10);
+    for ((_, name), power) in &mut world.power.plugs {
+        let node = world.nodes.get_mut(name).unwrap();
+        if !std::mem::replace(power, true) {
+            node.reboot(world.now);
+        }
+    }
+}
+
 /// One step, in which nobody may be taken out whom the rules forbid.
 fn look(world: &mut World) {
     let before = world.journal.len();
@@ -154,6 +195,9 @@ fn look(world: &mut World) {
 
 fn judge(world: &World, before: usize) {
     keeps_the_budget(world, 2);
+    if world.journal.len() > before {
+        fences_fit(world);
+    }
     for zone in ["a", "b", "c"] {
         let places = world.store.nodes.values().filter(|r| {
             let in_zone = world.nodes[r.node.as_str()].zone.as_deref() == Some(zone);
@@ -162,8 +206,9 @@ fn judge(world: &World, before: usize) {
         assert!(places.count() <= 1, "zone {zone}\n{}", world.tell());
     }
     let mut brake = BrakeState::Off;
+    let mut places: BTreeMap<_, BTreeSet<Purpose>> = BTreeMap::new();
     for (n, entry) in world.journal.iter().enumerate() {
-        let nodemedic_protocol::api::JournalWhat::Coordinator(decision) = &entry.what else {
+        let JournalWhat::Coordinator(decision) = &entry.what else {
             continue;
         };
         match decision {
@@ -173,11 +218,20 @@ fn judge(world: &World, before: usize) {
             Decision::Brake(BrakeChange::Released { .. }) => brake = BrakeState::Released,
             Decision::Brake(BrakeChange::Lifted) => brake = BrakeState::Off,
             Decision::Reserved {
+                purpose,
                 out,
                 limit,
                 overridden,
-                ..
-            } => assert!(out <= limit && *limit == 2 && overridden.is_empty()),
+            } => {
+                let held = places.entry(&entry.node).or_default();
+                // Who is drained already is out already: its fence takes nobody out.
+                assert!(out <= limit || !held.is_empty(), "{}", world.tell());
+                assert!(*limit == 2 && overridden.is_empty());
+                held.insert(*purpose);
+            }
+            Decision::GivenBack { purpose } => {
+                places.entry(&entry.node).or_default().remove(purpose);
+            }
             Decision::Ended {
                 proof: Proof::LeaseEnded,
                 ..
@@ -197,6 +251,56 @@ fn judge(world: &World, before: usize) {
     }
 }
 
+/// Whoever is switched off was within the budget when a device was first asked to, whatever had
+/// happened since it was wanted.
+fn fences_fit(world: &World) {
+    let mut alive = BTreeSet::new();
+    let mut places: BTreeMap<_, BTreeSet<Purpose>> = BTreeMap::new();
+    let mut struck = BTreeSet::new();
+    for entry in &world.journal {
+        let JournalWhat::Coordinator(decision) = &entry.what else {
+            continue;
+        };
+        let Some(name) = &entry.node else {
+            if matches!(decision, Decision::Started { .. }) {
+                alive.clear();
+            }
+            continue;
+        };
+        match decision {
+            Decision::Liveness { to, .. } if *to == Liveness::Alive => {
+                alive.insert(name);
+            }
+            Decision::Liveness { .. } => {
+                alive.remove(name);
+            }
+            Decision::Reserved { purpose, .. } => {
+                places.entry(name).or_default().insert(*purpose);
+            }
+            Decision::GivenBack { purpose } => {
+                places.entry(name).or_default().remove(purpose);
+            }
+            Decision::Fence(FenceStep::Confirmed { .. } | FenceStep::Dropped { .. }) => {
+                struck.remove(name);
+            }
+            Decision::Fence(FenceStep::Asked { verb, .. })
+                if *verb == FenceVerb::Off && struck.insert(name) =>
+            {
+                let held = |name: &NodeId| places.get(name).is_some_and(|held| !held.is_empty());
+                let drained = places[name].contains(&Purpose::Drain);
+                let mut out: Vec<&NodeId> = world.store.nodes.keys().collect();
+                out.retain(|other| *other != name && (!alive.contains(other) || held(other)));
+                assert!(
+                    drained || out.len() < 2,
+                    "{name} and {out:?}\n{}",
+                    world.tell()
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
@@ -209,6 +313,12 @@ proptest! {
         let mut some = settings();
         some.budget.percent = 34;
         some.brake.percent = 50;
+        // Two hosts on each device, which is asked so often whether it is well that it is busy.
+        let [a, b, c]: [&[&[&str]]; 3] = [&[&["ipmi-1"]], &[&["ipmi-2"]], &[&["ipmi-3"]]];
+        let plugs = [a, b, c, a, b, c];
+        let nodes: Vec<_> = names.iter().copied().zip(plugs).collect();
+        some.fencing = fencing(&nodes);
+        some.fencing.monitor_every = Millis::from_secs(5);
         let mut world = World::with(&names, some);
         for (n, node) in world.nodes.values_mut().enumerate() {
             node.zone = Some(["a", "b", "c"][n % 3].into());
@@ -222,9 +332,9 @@ proptest! {
             judge(&world, before);
         }
         world.input(Input::LinkUp);
+        world.power.manner.clear();
         for node in world.nodes.values_mut() {
             node.connected = true;
-            node.up = true;
             node.drain_wanted = None;
         }
         world.run(10);
@@ -232,6 +342,10 @@ proptest! {
             world.ask(Request::Undrain { node: id(name) }).unwrap();
             prop_assert_eq!(scheduling(&world, name), Scheduling::Open, "never blocked");
         }
+        // A fence that waits goes on when there is room: one host after the other.
+        let fenced = |w: &World| w.store.nodes.values().any(|r| r.fence.is_some());
+        switch_on(&mut world);
+        world.until("no fence waits", 900, |w| !fenced(w));
         world.until("all is back", 300, |w| {
             w.store.nodes.values().all(|r| r.reservations.is_empty())
                 && brake(w) == BrakeState::Off

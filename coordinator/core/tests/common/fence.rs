@@ -12,6 +12,9 @@ use super::id;
 /// How long a device takes for one thing.
 const TAKES: Millis = Millis(1500);
 
+/// A slow one, to say whether it is well.
+const MONITOR_TAKES: Millis = Millis(30_000);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
     /// It does what it says.
@@ -28,6 +31,8 @@ pub enum Manner {
     Blind,
     /// `off` works; `on` does not.
     NoWayBack,
+    /// It takes half a minute to say whether it is well.
+    SlowMonitor,
 }
 
 /// The devices and the plugs.
@@ -61,7 +66,13 @@ impl Power {
             "{} is asked two things at once",
             call.device
         );
-        self.under_way.push((now + TAKES, epoch, call));
+        let slow = self.manner(&call.device) == Manner::SlowMonitor;
+        let takes = if slow && call.verb == FenceVerb::Monitor {
+            MONITOR_TAKES
+        } else {
+            TAKES
+        };
+        self.under_way.push((now + takes, epoch, call));
     }
 
     fn hangs(&self, device: &DeviceName) -> bool {

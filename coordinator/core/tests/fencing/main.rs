@@ -339,6 +339,97 @@ fn a_person_waits_for_room_unless_the_budget_is_overridden() {
     assert!(matches!(again, Err(Refused::Conflict(_))), "{again:?}");
 }
 
+/// `ipmi-1` is busy with its monitor when a person wants `node-1` switched off.
+fn busy(mut settings: Settings) -> World {
+    settings.fencing.monitor_every = Millis::from_secs(30);
+    let mut world = World::with(&NODES, settings);
+    world.run(5);
+    world
+        .power
+        .manner
+        .insert("ipmi-1".into(), Manner::SlowMonitor);
+    let monitors = |w: &World| {
+        let asked = w.power.asked.iter();
+        asked.filter(|q| *q == "monitor ipmi-1 -").count()
+    };
+    let before = monitors(&world);
+    world.until("its monitor", 90, |w| monitors(w) > before);
+    world.ask(Request::Fence(wish("node-1"))).unwrap();
+    world
+}
+
+fn state_of_the_fence(world: &World) -> String {
+    world.core().fences_view(world.now).fences[0].state.clone()
+}
+
+fn off(world: &World) -> bool {
+    asked(world).contains(&"off ipmi-1 node-1")
+}
+
+#[test]
+fn a_fence_that_waits_for_its_device_looks_again_at_the_budget_when_that_is_free() {
+    let mut world = busy(one_device_each());
+    assert_eq!(state_of_the_fence(&world), "waits: ipmi-1 is busy");
+    // There was room when it was asked for; now another host falls silent.
+    let silent = |w: &World| w.liveness("node-2") == Liveness::Suspect;
+    world.nodes.get_mut("node-2").unwrap().connected = false;
+    world.until("silent", 30, silent);
+    assert!(!off(&world) && !asked(&world).contains(&"status ipmi-1 node-1"));
+    world.run(60);
+    assert!(!off(&world), "two of three would be out");
+    let waits = "waits: 1 of at most 1 hosts are out: node-2";
+    assert_eq!(state_of_the_fence(&world), waits);
+    world.nodes.get_mut("node-2").unwrap().connected = true;
+    world.until("off", 120, off);
+    world.until("dark", 10, |w| w.power.is_dark("node-1"));
+}
+
+#[test]
+fn a_fence_that_waits_for_its_device_takes_no_place_over_a_restart_of_the_coordinator() {
+    let mut world = busy(one_device_each());
+    world.kill();
+    world.nodes.get_mut("node-2").unwrap().connected = false;
+    world.nodes.get_mut("node-3").unwrap().connected = false;
+    world.start();
+    assert!(!off(&world), "nobody has been heard yet");
+    world.run(60);
+    assert!(!off(&world), "all three would be out");
+    let waits = "waits: 2 of at most 1 hosts are out: node-2, node-3";
+    assert_eq!(state_of_the_fence(&world), waits);
+}
+
+#[test]
+fn what_a_device_was_asked_to_switch_off_is_not_taken_back_for_want_of_room() {
+    let mut world = World::with(&NODES, one_device_each());
+    world.power.manner.insert("ipmi-1".into(), Manner::Hangs);
+    world.run(5);
+    world.ask(Request::Fence(wish("node-1"))).unwrap();
+    assert!(off(&world));
+    world.kill();
+    world.nodes.get_mut("node-2").unwrap().connected = false;
+    world.start();
+    let again = |w: &World| {
+        asked(w)
+            .iter()
+            .filter(|q| **q == "off ipmi-1 node-1")
+            .count()
+            > 1
+    };
+    assert!(again(&world), "nobody knows what it did: it is asked again");
+}
+
+#[test]
+fn a_person_who_overrides_the_budget_waits_for_the_device_only() {
+    let mut world = busy(one_device_each());
+    world.nodes.get_mut("node-2").unwrap().connected = false;
+    let mut more = wish("node-1");
+    more.override_budget = true;
+    world.ask(Request::Fence(more)).unwrap();
+    assert_eq!(state_of_the_fence(&world), "waits: ipmi-1 is busy");
+    world.until("off", 60, off);
+    assert_eq!(world.liveness("node-2"), Liveness::Lost);
+}
+
 #[test]
 fn a_power_that_does_not_come_back_is_an_alert_and_no_failed_fence() {
     let (mut world, victim) = settled(one_device_each(), kept("db"));
