@@ -6,7 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use nodemedic_protocol::Severity;
-use nodemedic_protocol::api::{DeviceSaid, FenceAnswer, FenceBy, FenceThen};
+use nodemedic_protocol::api::{DeviceSaid, FenceAnswer, FenceBy, FenceThen, Liveness};
 
 use crate::alert_rules::{Verdict, Verdicts};
 use crate::alerts::Firing;
@@ -41,7 +41,8 @@ impl Coordinator {
             };
             verdicts.insert(format!("fence/{name}/failed"), Verdict::Fires(firing));
         }
-        if !node.record.on_failed.is_empty() {
+        // A fence that was dropped half-way may have switched nothing off.
+        if !node.record.on_failed.is_empty() && node.life.kind() != Liveness::Alive {
             let said = words(&node.record.on_failed);
             let firing = Firing {
                 severity: Severity::Warning,

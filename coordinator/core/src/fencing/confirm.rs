@@ -79,11 +79,15 @@ impl Coordinator {
         let Some(node) = self.nodes.get_mut(name) else {
             return;
         };
+        // It has power, whatever was said of that; also when its fence was dropped half-way.
+        let dark = !core::mem::take(&mut node.record.on_failed).is_empty();
         if node.record.fenced.take().is_none() {
+            if dark {
+                self.out.store(Write::Node(node.record.clone()));
+            }
             return;
         }
         node.record.known_down = None;
-        node.record.on_failed.clear();
         self.out.store(Write::Node(node.record.clone()));
         self.give_back(name, Purpose::Fence);
     }

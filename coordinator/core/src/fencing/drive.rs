@@ -300,7 +300,8 @@ impl Coordinator {
         self.out
             .decide(now, call.node.as_ref(), Decision::Fence(step));
         match (call.node, call.verb) {
-            (Some(node), FenceVerb::On) => self.powered_on(&node, said),
+            // Who has come up since it was asked has power, whatever became of the question.
+            (Some(node), FenceVerb::On) => self.powered_on(&node, said, boot_id != call.boot_id),
             (Some(node), _) => self.fence_answered(now, &node, said.answer),
             (None, _) => {}
         }

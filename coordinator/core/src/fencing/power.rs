@@ -28,19 +28,19 @@ impl Coordinator {
                     verb: FenceVerb::On,
                     answer: FenceAnswer::Failed(text),
                 };
-                self.powered_on(&name, said);
+                self.powered_on(&name, said, false);
             } else if !self.is_busy(&device, &name) {
                 self.ask_device(now, &device, Some(&name), FenceVerb::On);
             }
         }
     }
 
-    pub(super) fn powered_on(&mut self, name: &NodeId, said: DeviceSaid) {
+    pub(super) fn powered_on(&mut self, name: &NodeId, said: DeviceSaid, is_up: bool) {
         let Some(node) = self.nodes.get_mut(name) else {
             return;
         };
         node.record.power_on.retain(|device| *device != said.device);
-        if said.answer != FenceAnswer::Done {
+        if said.answer != FenceAnswer::Done && !is_up {
             node.record.on_failed.push(said);
         }
         self.out.store(Write::Node(node.record.clone()));

@@ -12,8 +12,8 @@ use super::id;
 /// How long a device takes for one thing.
 const TAKES: Millis = Millis(1500);
 
-/// A slow one, to say whether it is well.
-const MONITOR_TAKES: Millis = Millis(30_000);
+/// A slow one.
+const SLOW_TAKES: Millis = Millis(30_000);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
@@ -33,6 +33,8 @@ pub enum Manner {
     NoWayBack,
     /// It takes half a minute to say whether it is well.
     SlowMonitor,
+    /// `off` works; it takes half a minute to say that `on` does not.
+    LateNoWayBack,
 }
 
 /// The devices and the plugs.
@@ -66,11 +68,10 @@ impl Power {
             "{} is asked two things at once",
             call.device
         );
-        let slow = self.manner(&call.device) == Manner::SlowMonitor;
-        let takes = if slow && call.verb == FenceVerb::Monitor {
-            MONITOR_TAKES
-        } else {
-            TAKES
+        let takes = match (self.manner(&call.device), call.verb) {
+            (Manner::SlowMonitor, FenceVerb::Monitor) => SLOW_TAKES,
+            (Manner::LateNoWayBack, FenceVerb::On) => SLOW_TAKES,
+            _ => TAKES,
         };
         self.under_way.push((now + takes, epoch, call));
     }
@@ -121,7 +122,7 @@ impl Power {
         let power = self.plugs.get(&plug).copied().unwrap_or(true);
         match (call.verb, manner) {
             (_, Manner::Fails) | (FenceVerb::Status, Manner::Blind) => error(),
-            (FenceVerb::On, Manner::NoWayBack) => error(),
+            (FenceVerb::On, Manner::NoWayBack | Manner::LateNoWayBack) => error(),
             (FenceVerb::Off, Manner::HalfWorks | Manner::Lies) => FenceAnswer::Done,
             (FenceVerb::Status, Manner::Lies) => FenceAnswer::PowerOff,
             (FenceVerb::Status, Manner::HalfWorks) => FenceAnswer::PowerOn,

@@ -9,7 +9,7 @@ mod lies;
 use common::fence::{Manner, fencing};
 use common::{World, exclusive, id, settings};
 use nodemedic_coordinator_core::{FenceWish, Refused, Request, Settings};
-use nodemedic_protocol::api::{Decision, FenceStep, FenceThen, Liveness, Proof};
+use nodemedic_protocol::api::{Decision, FenceStep, FenceThen, FenceVerb, Liveness, Proof};
 use nodemedic_protocol::work::{OnLeaseLoss, Sharing, WorkSpec};
 use nodemedic_protocol::{DeviceName, Millis, Severity};
 
@@ -446,6 +446,28 @@ fn a_power_that_does_not_come_back_is_an_alert_and_no_failed_fence() {
     node.connected = true;
     node.reboot(now);
     world.until("all well", 60, |w| w.open_alerts().is_empty());
+}
+
+#[test]
+fn who_came_up_while_its_device_was_asked_has_power_whatever_that_says() {
+    let (mut world, victim) = settled(one_device_each(), kept("db"));
+    let manner = Manner::LateNoWayBack;
+    world.power.manner.insert(device_of(&victim), manner);
+    cut(&mut world, &victim);
+    world.until("db elsewhere", 60, |w| w.serving("db") == 1);
+    let now = world.now;
+    let node = world.nodes.get_mut(&victim).unwrap();
+    node.connected = true;
+    node.reboot(now);
+    let said = |d: &Decision| {
+        let Decision::Fence(FenceStep::Said(said)) = d else {
+            return false;
+        };
+        said.verb == FenceVerb::On
+    };
+    world.until("the answer", 60, |w| w.decisions().any(said));
+    world.run(60);
+    assert!(world.open_alerts().is_empty(), "{:?}", world.open_alerts());
 }
 
 #[test]
