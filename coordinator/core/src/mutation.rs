@@ -25,10 +25,14 @@ nodemedic_protocol::mutations! {
     FenceBelieved,
     /// Hosts are taken out without a place in the budget.
     DropReservation,
+    /// A fence holds its place from when it is wanted, and looks no more when its device is free.
+    ReserveEarly,
     /// The storm brake holds nothing.
     IgnoreBrake,
     /// Hosts that are not there use up no budget.
     LostNotCounted,
+    /// A host that speaks though it was confirmed off convicts no device.
+    BelieveLiar,
     /// A birth of another boot is believed without a proof that it is from now.
     TrustBirth,
     /// Messages leave before what they say is stored.

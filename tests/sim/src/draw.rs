@@ -29,6 +29,10 @@ impl World {
         }
         self.next_draw();
         let h = self.any_host();
+        if self.knobs.misled && self.rng.chance(150) {
+            self.draw_word(h);
+            return;
+        }
         let fault = match self.rng.below(40) {
             0..=11 => self.draw_program(h),
             12..=20 => self.draw_host(h),
@@ -39,6 +43,52 @@ impl World {
         if let Some(fault) = fault {
             self.strike(fault);
         }
+    }
+
+    /// Somebody says of a host that it is down: wrongly, or as it is. A word counts only where it
+    /// is asked for, so each of these has its occasion: a host that is cut off, or a fence.
+    fn draw_word(&mut self, host: Host) {
+        let span = self.knobs.lost_ms * 2 + self.between(5_000, 60_000);
+        let silent = self.knobs.lost_ms / 2 + self.between(2_000, 20_000);
+        let cut = Fault::Cut {
+            hosts: vec![host],
+            up: true,
+            down: true,
+            span,
+        };
+        let manner = if self.rng.chance(500) {
+            Manner::Lies
+        } else {
+            Manner::OtherPlug
+        };
+        let devices = Fault::Devices { host, manner, span };
+        let (first, later, fault) = match self.rng.below(8) {
+            0..=2 => (devices, 0, cut),
+            3 | 4 => (devices, silent, self.fence(host)),
+            5 => (cut, silent, Fault::ConfirmWrong { host }),
+            6 => {
+                let off = span;
+                let gone = Fault::Power { host, off };
+                (gone, silent, Fault::ConfirmDown { host })
+            }
+            _ => (Fault::Repaired, 0, Fault::Drop { host }),
+        };
+        // No fault begins after the faults are over.
+        if self.now + later < self.knobs.fault_ms {
+            self.strike(first);
+            self.at(later, Event::Fault(Box::new(fault)));
+        }
+    }
+
+    /// A person wants a host switched off.
+    fn fence(&mut self, host: Host) -> Fault {
+        Fault::Person(Box::new(Request::Fence(FenceWish {
+            node: self.hosts[host].name.clone(),
+            reason: "it smells".into(),
+            by: "operator".into(),
+            override_budget: self.rng.chance(300),
+            then: None,
+        })))
     }
 
     fn any_host(&mut self) -> Host {
@@ -249,13 +299,7 @@ impl World {
     fn draw_person(&mut self, h: Host) -> Fault {
         let node = self.hosts[h].name.clone();
         Fault::Person(Box::new(match self.rng.below(8) {
-            6 => Request::Fence(FenceWish {
-                node,
-                reason: "it smells".into(),
-                by: "operator".into(),
-                override_budget: self.rng.chance(300),
-                then: None,
-            }),
+            6 => return self.fence(h),
             7 => Request::ReleaseBrake {
                 span: Millis(self.between(5_000, 60_000)),
                 reason: "the rack has burnt down".into(),

@@ -73,6 +73,13 @@ pub enum Fact {
         /// By whom.
         by: Cut,
     },
+    /// Somebody says of a host that runs that it is off.
+    Misled {
+        /// Of which.
+        host: Host,
+        /// Who.
+        by: Liar,
+    },
     /// Nothing runs on a host, and its boot clock goes on.
     Suspended {
         /// Which.
@@ -191,6 +198,15 @@ pub enum Cut {
     Watchdog,
     /// A fence device.
     Fence,
+}
+
+/// Who says that a host is off while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Liar {
+    /// A fence device that reads OFF.
+    Device,
+    /// A person who confirms it down.
+    Person,
 }
 
 /// What a sign says of a unit.

@@ -6,19 +6,22 @@ use std::collections::BTreeMap;
 use nodemedic_protocol::api::{FenceAnswer, FenceThen, FenceVerb};
 use nodemedic_protocol::rng::Rng;
 use nodemedic_protocol::{DeviceName, Millis};
-use nodemedic_sim_coordinator_core::Input;
 use nodemedic_sim_coordinator_core::fencing::FenceCall;
 use nodemedic_sim_coordinator_core::fencing::settings::{
     DeviceSettings, FencingSettings, NodeFencing,
 };
+use nodemedic_sim_coordinator_core::{Input, Request};
 
 use crate::clock::True;
-use crate::fact::{Cut, Fact, Host};
+use crate::fact::{Cut, Fact, Host, Liar};
 use crate::knobs::Knobs;
 use crate::world::{Event, World, own};
 
 /// A device answers within this, or not at all.
 const TIMEOUT_MS: u64 = 10_000;
+
+/// Somebody looks within this why a host has no power.
+const DARK_MS: u64 = 60_000;
 
 /// How a device behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub enum Manner {
     HalfWorks,
     /// It says that it has switched, has not, and says so again when it is asked.
     Lies,
+    /// Its plug is that of another host: that it switches, and that it reads.
+    OtherPlug,
 }
 
 /// The devices of a world: host, level and manner, by name.
@@ -144,12 +149,31 @@ impl World {
                 self.at(takes, Event::Switch(h, call.verb == FenceVerb::On));
                 FenceAnswer::Done
             }
-            (Manner::Lies, FenceVerb::Status) => FenceAnswer::PowerOff,
+            (Manner::OtherPlug, FenceVerb::Off | FenceVerb::On) => {
+                let other = self.beside(h);
+                self.at(takes, Event::Switch(other, call.verb == FenceVerb::On));
+                self.at(DARK_MS, Event::Boot(other));
+                FenceAnswer::Done
+            }
+            (Manner::OtherPlug, FenceVerb::Status) if self.hosts[self.beside(h)].up => {
+                FenceAnswer::PowerOn
+            }
+            (Manner::Lies | Manner::OtherPlug, FenceVerb::Status) => {
+                if self.hosts[h].up {
+                    let by = Liar::Device;
+                    self.fact(Fact::Misled { host: h, by });
+                }
+                FenceAnswer::PowerOff
+            }
             (_, FenceVerb::Status) if self.hosts[h].up => FenceAnswer::PowerOn,
             (_, FenceVerb::Status) => FenceAnswer::PowerOff,
             _ => FenceAnswer::Done,
         };
         self.device_answers(call, takes + 1, answer);
+    }
+
+    const fn beside(&self, h: Host) -> Host {
+        (h + 1) % self.hosts.len()
     }
 
     fn device_answers(&mut self, call: &FenceCall, after: u64, answer: FenceAnswer) {
@@ -159,6 +183,20 @@ impl World {
             answer,
         };
         self.at(after, Event::ToBoss(run, Box::new(input)));
+    }
+
+    /// A person has repaired the fence devices that lied.
+    pub(crate) fn trust_devices(&mut self) {
+        let devices = self.boss.store.fence_devices.values();
+        let lied = devices.filter(|record| record.lied.is_some());
+        let lied: Vec<_> = lied.map(|record| record.device.clone()).collect();
+        for device in lied {
+            self.ask_once(Request::TrustDevice {
+                device,
+                reason: "it has another cable".into(),
+                by: "operator".into(),
+            });
+        }
     }
 
     /// A device switches the power of a host.

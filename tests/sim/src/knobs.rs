@@ -30,6 +30,8 @@ pub struct Knobs {
     pub zones: usize,
     /// Hosts with fence devices.
     pub fenced: u64,
+    /// Fence devices may read OFF and lie, and persons may err when they confirm a host down.
+    pub misled: bool,
     /// Between two heartbeats.
     pub heartbeat_ms: u64,
     /// Of a lease.
@@ -150,7 +152,7 @@ impl Knobs {
         let hosts = 5 + usize::try_from(rng.below(most - 4)).unwrap_or(0);
         let one_in = |rng: &mut Rng, n: u64| rng.below(n) == 0;
         let delay_ms = 5 + rng.below(3) * rng.below(300);
-        Knobs {
+        let mut knobs = Knobs {
             seed,
             hosts,
             fault_ms: 60_000 * (1 + rng.below(5)),
@@ -188,7 +190,19 @@ impl Knobs {
             } else {
                 0
             },
+            // Drawn last, and by a lot that no kept seed has: those worlds are what they were.
+            misled: rng.below(8) == 5,
+        };
+        if knobs.misled {
+            knobs.mislead();
         }
+        knobs
+    }
+
+    /// Devices lie and persons err; each host has a device that may.
+    pub const fn mislead(&mut self) {
+        self.misled = true;
+        self.fenced = 1_000;
     }
 
     /// The failure domain of a host, where there are any.
@@ -211,6 +225,7 @@ impl Knobs {
         Knobs {
             hosts,
             fenced: 0,
+            misled: false,
             heartbeat_ms: 5_000,
             term_ms: 20_000,
             margin_ms: 2_000,

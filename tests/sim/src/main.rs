@@ -23,6 +23,9 @@ struct Arguments {
     /// How many hosts; drawn from the seed when absent.
     #[arg(long)]
     nodes: Option<usize>,
+    /// Let fence devices lie and persons err in every world, not in some.
+    #[arg(long)]
+    misled: bool,
     /// Print every fact of the first seed.
     #[arg(long)]
     trace: bool,
@@ -41,6 +44,9 @@ fn main() -> ExitCode {
         }
         if let Some(nodes) = arguments.nodes {
             knobs.set_hosts(nodes);
+        }
+        if arguments.misled {
+            knobs.mislead();
         }
         println!("{knobs}");
         knobs

@@ -70,6 +70,7 @@ impl World {
         for h in 0..self.hosts.len() {
             self.unfence(h);
         }
+        self.trust_devices();
         match self.unrest() {
             None => self.restful += 1,
             Some(why) => {

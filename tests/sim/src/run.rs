@@ -19,6 +19,8 @@ pub struct Outcome {
     pub knobs: Knobs,
     /// Every broken property, in order.
     pub violations: Vec<Violation>,
+    /// What lies have cost, and when: docs/safety.md promises nothing against them.
+    pub costs: Vec<(True, String)>,
     /// The same for the same seed.
     pub hash: u64,
     /// How many facts there were.
@@ -63,6 +65,7 @@ fn go(mut world: World, on: bool) -> Outcome {
         kept: world.trace.facts().to_vec(),
         rested: world.rested,
         violations: world.checks.found,
+        costs: world.checks.costs,
         knobs: world.knobs,
     }
 }

@@ -18,10 +18,14 @@ use crate::run::Outcome;
 pub fn tell(outcome: &Outcome) -> String {
     let mut text = String::new();
     let mut violations = outcome.violations.iter().peekable();
+    let mut costs = outcome.costs.iter().peekable();
     let mut last = None;
     for (at, fact) in &outcome.kept {
         if let Some(line) = line(fact) {
             put(&mut text, *at, &mut last, &line);
+        }
+        while let Some((at, cost)) = costs.next_if(|(cost_at, _)| cost_at <= at) {
+            put(&mut text, *at, &mut last, &format!("BY A LIE       {cost}"));
         }
         while let Some(broken) = violations.next_if(|v| v.at <= *at) {
             let line = format!("BROKEN         {}: {}", broken.property, broken.what);
@@ -166,6 +170,9 @@ fn decided(node: Option<&NodeId>, decision: &Decision) -> Option<String> {
             }
             BrakeChange::ReleaseEnded => "the release of the storm brake ends".to_owned(),
         },
+        Decision::Fence(FenceStep::DeviceTrusted { device, .. }) => {
+            format!("{device} is trusted again")
+        }
         Decision::Fence(step) => format!("fence {node}: {}", fenced(step)),
         Decision::WorkChanged { .. } => return None,
     })
@@ -196,6 +203,6 @@ fn fenced(step: &FenceStep) -> String {
         }
         FenceStep::Dropped { because } => format!("not wanted any more: {because}"),
         FenceStep::DeviceLied { device, evidence } => format!("{device} LIED: {evidence}"),
-        FenceStep::DeviceTrusted { device, .. } => format!("{device} is trusted again"),
+        FenceStep::DeviceTrusted { .. } => "its device is trusted again".to_owned(),
     }
 }

@@ -27,6 +27,8 @@ const OBEDIENCE: &str =
     "nothing is stopped without a word, except exclusive work whose owner chose stop";
 const STORM: &str = "nothing is taken out on silence while many are silent";
 const BLAST: &str = "never more hosts are taken out at once than the budget";
+const LIARS: &str =
+    "a device that read OFF for a host that runs on is found out, and is believed no more";
 const FED: &str = "the device is fed only by a turn that has just found no promise overdue";
 const REST: &str = "once faults stop, the world comes to rest";
 
@@ -94,8 +96,10 @@ fn the_faults_of_the_coordinators_core_are_caught() {
         IgnoreGeneration: 5, at::nowhere_else, [PROOF];
         FenceBelieved: 5, at::half_a_fence, [PROOF, HOLDERS];
         DropReservation: 5, at::too_much_at_once, [BLAST];
+        ReserveEarly: 10, at::a_busy_device, [BLAST];
         IgnoreBrake: 5, at::many_fall_silent, [STORM];
         LostNotCounted: 5, at::too_much_at_once, [BLAST];
+        BelieveLiar: 5, at::a_device_that_lies, [LIARS];
         TrustBirth: 10, at::replays_of_a_boot, [PROOF, HOLDERS];
         SendBeforeCommit: 10, at::crashes_at_grants, [REST];
     });

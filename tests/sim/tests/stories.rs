@@ -214,16 +214,16 @@ fn a_fence_device_that_lies_is_believed_once() {
         &text,
         &[
             "store-0 RUNS, generation 1",
-            "BROKEN",
             "CONFIRMED off",
             "store-0 RUNS, generation 2",
-            "never two live holders",
+            "BY A LIE       store-0 begins on host-2 and runs on host-0",
             "LIED",
             "ALERT fence-device/",
+            "store-0 runs no more: stopped",
+            "is trusted again",
+            "the world has come to rest",
         ],
     );
-    assert!(
-        !outcome.violations.is_empty(),
-        "a lie of a fence device must break a property"
-    );
+    assert!(outcome.violations.is_empty(), "{:?}", outcome.violations);
+    assert!(!outcome.costs.is_empty(), "a lie has its price");
 }

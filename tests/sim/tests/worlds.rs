@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use nodemedic_protocol::api::{BrakeChange, Decision, FenceStep, JournalWhat, Proof};
 use nodemedic_protocol::event::{EventKind, Verb};
 use nodemedic_sim::broker::Recalls;
-use nodemedic_sim::fact::{Cut, Fact};
+use nodemedic_sim::fact::{Cut, Fact, Liar};
 use nodemedic_sim::faults::Fault;
 use nodemedic_sim::{Knobs, Outcome, Plot, many, run, works};
 use nodemedic_sim_agent_core::UnitKey;
@@ -35,6 +35,8 @@ fn count(outcome: &Outcome) -> Counts {
             *counts.entry(kind).or_default() += 1;
         }
     }
+    let costs = outcome.costs.len();
+    counts.insert("two holders by a lie", u64::try_from(costs).unwrap_or(0));
     counts
 }
 
@@ -61,6 +63,12 @@ fn kind(fact: &Fact) -> Option<&'static str> {
             void: Some(_),
             ..
         } => "void commands refused",
+        Fact::Misled {
+            by: Liar::Device, ..
+        } => "lies of fence devices",
+        Fact::Misled {
+            by: Liar::Person, ..
+        } => "wrong words of persons",
         Fact::Fault(text) if text == "the coordinator dies between two effects" => {
             "coordinator crashes between effects"
         }
@@ -90,6 +98,15 @@ fn noted(what: &JournalWhat) -> Option<&'static str> {
         },
         JournalWhat::Coordinator(Decision::Brake(BrakeChange::Engaged { .. })) => "brake engaged",
         JournalWhat::Coordinator(Decision::Brake(BrakeChange::Lifted)) => "brake lifted",
+        JournalWhat::Coordinator(Decision::Brake(BrakeChange::Released { .. })) => {
+            "brake released by a person"
+        }
+        JournalWhat::Coordinator(Decision::Fence(FenceStep::DeviceLied { .. })) => {
+            "liars found out"
+        }
+        JournalWhat::Coordinator(Decision::Fence(FenceStep::DeviceTrusted { .. })) => {
+            "devices trusted again"
+        }
         JournalWhat::Coordinator(Decision::Fence(FenceStep::Failed { .. })) => "fences failed",
         JournalWhat::Coordinator(Decision::Scheduling { to, .. }) => match to.as_str() {
             "waits to be drained" => "drains that wait for room",
@@ -135,6 +152,13 @@ fn a_thousand_worlds_keep_every_property_and_come_to_rest() {
         ("events dropped", 10),
         ("brake engaged", 100),
         ("brake lifted", 100),
+        ("brake released by a person", 20),
+        ("person's word", 20),
+        ("lies of fence devices", 15),
+        ("wrong words of persons", 10),
+        ("liars found out", 15),
+        ("devices trusted again", 15),
+        ("two holders by a lie", 3),
         ("drains that wait for room", 20),
         ("drains done", 100),
         ("coordinator crashes between effects", 200),
@@ -223,7 +247,7 @@ fn a_thousand_hosts_lose_the_coordinator_and_only_what_chose_to_stop_stops() {
 
 /// Seeds that once broke a property, and what was wrong. A change of the simulation makes another
 /// world of a seed, so what was wrong in a core has a story of its own there.
-const ONCE_BROKEN: [(u64, &str); 8] = [
+const ONCE_BROKEN: [(u64, &str); 9] = [
     (
         583,
         "a boot was never believed over a broker that is slower than the asking: \
@@ -254,6 +278,11 @@ const ONCE_BROKEN: [(u64, &str); 8] = [
          a_fence_that_waits_for_its_device_takes_no_place_over_a_restart_of_the_coordinator",
     ),
     (104_616, "the same after two pauses of the coordinator"),
+    (
+        303_207,
+        "an alert said for ever that a host has no power that had come up while its device was \
+         asked: who_came_up_while_its_device_was_asked_has_power_whatever_that_says",
+    ),
 ];
 
 #[test]

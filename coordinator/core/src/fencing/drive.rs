@@ -14,6 +14,7 @@ use super::record::{FenceRecord, FenceStage, Next};
 use super::{ANSWER_SLACK, Asked, FenceCall, FenceCallId};
 use crate::coordinator::Coordinator;
 use crate::effect::Effect;
+use crate::mutation::Mutation;
 use crate::node::Node;
 use crate::stored::Write;
 
@@ -141,7 +142,8 @@ impl Coordinator {
             // No device can be asked: the fence fails, and takes nobody out.
             return Ok(());
         };
-        if self.is_busy(&device, name) {
+        let early = self.settings.mutation.has(Mutation::ReserveEarly);
+        if !early && self.is_busy(&device, name) {
             if !fence.overriding {
                 self.room_for(name).map_err(|full| full.to_string())?;
             }

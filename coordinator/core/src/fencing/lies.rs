@@ -14,6 +14,7 @@ use nodemedic_protocol::{BootId, Boottime, NodeId, Now};
 
 use super::record::FenceDeviceRecord;
 use crate::coordinator::Coordinator;
+use crate::mutation::Mutation;
 use crate::stored::Write;
 
 impl Coordinator {
@@ -52,6 +53,9 @@ impl Coordinator {
     /// The devices that confirmed a fence were wrong: not one of them is believed any more. The
     /// host runs, and is treated as one that is heard again; what it still runs it must stop.
     fn convict(&mut self, now: Now, name: &NodeId, how: &str) {
+        if self.settings.mutation.has(Mutation::BelieveLiar) {
+            return;
+        }
         let Some(node) = self.nodes.get_mut(name) else {
             return;
         };

@@ -9,6 +9,7 @@ use nodemedic_sim_coordinator_core::Write;
 
 use super::Checker;
 use super::holders::Awake;
+use super::lies::Lies;
 use crate::clock::True;
 use crate::fact::{Fact, Host};
 use crate::works;
@@ -18,6 +19,7 @@ use crate::works;
 pub struct Rising {
     granted: BTreeMap<WorkName, Generation>,
     begun: BTreeMap<WorkName, (Generation, Host)>,
+    lies: Lies,
 }
 
 impl Rising {
@@ -27,6 +29,9 @@ impl Rising {
     }
 
     fn begun(&mut self, work: &WorkName, generation: Generation, host: Host) -> Option<String> {
+        if self.lies.excuse(work, generation, host) {
+            return None;
+        }
         let before = self.begun.insert(work.clone(), (generation, host));
         let (highest, holder) = before?;
         // The same holder may restart it; nobody else may begin what was begun.
@@ -57,6 +62,7 @@ impl Checker for Rising {
     }
 
     fn see(&mut self, _at: True, fact: &Fact) -> Option<String> {
+        self.lies.see(fact);
         if let Some((
             _,
             Decision::Granted {
@@ -85,6 +91,7 @@ pub struct EndedIsEnded {
     /// What agents were told of: nobody can prove the stop of anything else.
     told: BTreeSet<(WorkName, Generation)>,
     awake: Awake,
+    lies: Lies,
     /// What was called ended while its host slept, and must end when that wakes.
     asleep: BTreeMap<(WorkName, Generation, Host), Option<True>>,
 }
@@ -94,6 +101,9 @@ impl EndedIsEnded {
         self.ended.insert((work.clone(), generation));
         let mut running = self.running.iter();
         let alive = running.find(|(w, g, _)| w == work && *g == generation)?;
+        if self.lies.excuse(work, generation, alive.2) {
+            return None;
+        }
         if !self.awake.counts(at, alive.2) {
             let due = self.awake.due(alive.2);
             self.asleep.insert(alive.clone(), due);
@@ -123,6 +133,7 @@ impl Checker for EndedIsEnded {
 
     fn see(&mut self, at: True, fact: &Fact) -> Option<String> {
         self.awake.see(at, fact);
+        self.lies.see(fact);
         if let Fact::Resumed { host } = fact {
             let due = self.awake.due(*host);
             for (which, until) in &mut self.asleep {
@@ -167,6 +178,7 @@ impl Checker for EndedIsEnded {
             } => {
                 self.running.insert((work.clone(), *generation, *host));
                 let again = self.ended.contains(&(work.clone(), *generation));
+                let again = again && !self.lies.excuse(work, *generation, *host);
                 again.then(|| format!("{work} {generation} began on host-{host} after its end"))
             }
             Fact::Ended {

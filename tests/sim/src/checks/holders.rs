@@ -6,6 +6,7 @@ use nodemedic_protocol::{Generation, WorkName};
 use nodemedic_sim_agent_core::UnitKey;
 
 use super::Checker;
+use super::lies::Lies;
 use crate::clock::True;
 use crate::fact::{Fact, Host};
 use crate::works;
@@ -59,15 +60,19 @@ impl Awake {
 #[derive(Default)]
 pub struct OneHolder {
     running: BTreeMap<WorkName, BTreeMap<Host, Generation>>,
-    /// Works with more than one process, one of which slept.
+    /// Works with more than one process, of which one slept or was said to be off.
     doubled: BTreeSet<WorkName>,
     awake: Awake,
+    lies: Lies,
 }
 
 impl OneHolder {
     fn live(&self, at: True, work: &WorkName) -> Vec<(Host, Generation)> {
         let running = self.running.get(work).into_iter().flatten();
-        let live = running.filter(|(host, _)| self.awake.counts(at, **host));
+        let live = running.filter(|(host, generation)| {
+            let counts = self.awake.counts(at, **host);
+            counts && !self.lies.excuse(work, **generation, **host)
+        });
         live.map(|(host, generation)| (*host, *generation))
             .collect()
     }
@@ -80,6 +85,7 @@ impl Checker for OneHolder {
 
     fn see(&mut self, at: True, fact: &Fact) -> Option<String> {
         self.awake.see(at, fact);
+        self.lies.see(fact);
         match fact {
             Fact::Began {
                 host,

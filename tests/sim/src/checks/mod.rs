@@ -9,6 +9,7 @@ mod feeding;
 mod generations;
 mod holders;
 mod leases;
+mod lies;
 mod obedience;
 mod storm;
 
@@ -49,6 +50,7 @@ pub fn all(knobs: &Knobs) -> Checks {
             Box::new(leases::NeverProlonged::default()),
             Box::new(blast::BlastRadius::default()),
             Box::new(storm::NothingInAStorm::new(patience)),
+            Box::new(lies::LiarsAreFound::default()),
             Box::new(budget::RestartBudget::new(limits)),
             Box::new(feeding::FedOnEvidence::default()),
             Box::new(feeding::ResetForAPromise::default()),
@@ -57,15 +59,20 @@ pub fn all(knobs: &Knobs) -> Checks {
             Box::new(obedience::NoStopWithoutWord::default()),
             Box::new(events::Journal::default()),
         ],
+        price: lies::Price::default(),
         found: Vec::new(),
+        costs: Vec::new(),
     }
 }
 
 /// All checkers and what they found.
 pub struct Checks {
     checkers: Vec<Box<dyn Checker>>,
+    price: lies::Price,
     /// In the order of time.
     pub found: Vec<Violation>,
+    /// What lies have cost, as docs/safety.md says that they may.
+    pub costs: Vec<(True, String)>,
 }
 
 impl Checks {
@@ -79,6 +86,9 @@ impl Checks {
                     what,
                 });
             }
+        }
+        if let Some(cost) = self.price.see(fact) {
+            self.costs.push((at, cost));
         }
     }
 }

@@ -10,7 +10,7 @@ use nodemedic_sim_coordinator_core::Request;
 
 use crate::broker::Recalls;
 use crate::clock::True;
-use crate::fact::{Cut, Fact, Host};
+use crate::fact::{Cut, Fact, Host, Liar};
 use crate::fence::Manner;
 use crate::knobs::Plot;
 use crate::works;
@@ -97,6 +97,10 @@ pub enum Fault {
     },
     /// A person says that a host is down, and that is true at this moment.
     ConfirmDown { host: Host },
+    /// A person says that a host is down, and it runs.
+    ConfirmWrong { host: Host },
+    /// A person trusts the fence devices again that were found out.
+    Repaired,
     /// A connection drops.
     Drop { host: Host },
     /// Old messages come again.
@@ -168,6 +172,7 @@ impl World {
             | Fault::BossMute { .. }
             | Fault::BossAndHost { .. }
             | Fault::Silence { .. }
+            | Fault::Repaired
             | Fault::Person(_) => self.strike_boss(fault),
             Fault::Broker { .. }
             | Fault::Cut { .. }
@@ -273,7 +278,8 @@ impl World {
             Fault::Devices { host, manner, span } => {
                 self.devices.behave(host, manner, now + span);
             }
-            Fault::ConfirmDown { host } => self.confirm_down(host),
+            Fault::ConfirmDown { host } => self.confirm_down(host, false),
+            Fault::ConfirmWrong { host } => self.confirm_down(host, true),
             Fault::Unkillable { host, span } => self.hosts[host].unkillable_until = now + span,
             Fault::StartsFail { host, span } => self.hosts[host].cursed_until = now + span,
             Fault::Process { host, unit, how } => self.strike_process(host, &unit, how),
@@ -309,9 +315,13 @@ impl World {
     }
 
     /// Said once, and not again when it may have become wrong.
-    fn confirm_down(&mut self, h: Host) {
-        if self.hosts[h].up || self.now < self.boss.frozen_until {
+    fn confirm_down(&mut self, h: Host, wrongly: bool) {
+        if self.hosts[h].up != wrongly || self.now < self.boss.frozen_until {
             return;
+        }
+        if wrongly {
+            let by = Liar::Person;
+            self.fact(Fact::Misled { host: h, by });
         }
         let request = Request::ConfirmDown {
             node: self.hosts[h].name.clone(),

@@ -39,6 +39,7 @@ impl World {
                 self.broker_down(Recalls::Nothing);
                 self.at(span, Event::BrokerUp);
             }
+            Fault::Repaired => self.trust_devices(),
             Fault::Person(request) => self.ask(*request),
             _ => {}
         }

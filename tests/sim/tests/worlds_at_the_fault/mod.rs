@@ -6,6 +6,7 @@ use nodemedic_sim::watchdog::Kind;
 use nodemedic_sim::{Knobs, Plot};
 use nodemedic_sim_agent_core::UnitKey;
 use nodemedic_sim_coordinator_core::Request;
+use nodemedic_sim_coordinator_core::fencing::requests::FenceWish;
 
 const S: u64 = 1_000;
 
@@ -57,6 +58,16 @@ fn drain(host: usize) -> Fault {
 
 fn undrain(host: usize) -> Fault {
     Fault::Person(Box::new(Request::Undrain { node: node(host) }))
+}
+
+fn fence(host: usize) -> Fault {
+    Fault::Person(Box::new(Request::Fence(FenceWish {
+        node: node(host),
+        reason: "it smells".into(),
+        by: "operator".into(),
+        override_budget: false,
+        then: None,
+    })))
 }
 
 fn node(host: usize) -> nodemedic_protocol::NodeId {
@@ -247,6 +258,30 @@ pub fn half_a_fence(seed: u64) -> Knobs {
             ),
             (10, cut(host, 90 * S)),
         ]
+    });
+    knobs.fenced = 1_000;
+    knobs
+}
+
+/// A host is cut off, and its fence device says that it has switched, and that the power is off.
+pub fn a_device_that_lies(seed: u64) -> Knobs {
+    let (host, manner, span) = (0, Manner::Lies, 100 * S);
+    let lies = Fault::Devices { host, manner, span };
+    let mut knobs = scripted(seed, vec![(60 * S, lies), (61 * S, cut(host, 90 * S))]);
+    knobs.fenced = 1_000;
+    knobs
+}
+
+/// A person wants a host fenced while its device is busy, being asked whether it is well and slow
+/// to answer; then another host falls silent.
+pub fn a_busy_device(seed: u64) -> Knobs {
+    let mut knobs = turns(seed, |host| {
+        let (manner, span) = (Manner::Hangs, 40 * S);
+        let (other, off) = ((host + 1) % 3, 60 * S);
+        let mut script = vec![(0, Fault::Devices { host, manner, span })];
+        script.push((25 * S, fence(host)));
+        script.push((25 * S + 500, Fault::Power { host: other, off }));
+        script
     });
     knobs.fenced = 1_000;
     knobs
