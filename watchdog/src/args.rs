@@ -1,21 +1,21 @@
 //! The command line.
 
-use crate::host::Settings;
+use crate::verdict::{LAST_RESORT, Settings};
 
-/// What `--help` prints.
-pub const HELP: &str = include_str!("help.txt");
-const VERSION: &str = concat!("nodemedic-watchdog ", env!("CARGO_PKG_VERSION"), "\n");
+/// What `--help` and `--version` print.
+pub const HELP: &str =
+    concat!("nodemedic-watchdog ", env!("CARGO_PKG_VERSION"), "\n", include_str!("help.txt"));
 /// How long a promise may take to be made good, at least: less than a second is not measured by
 /// the kernel's own reaping of a large process. And at most: no driver that we know takes longer.
-const SPAN_MS: std::ops::RangeInclusive<u64> = 1000..=600_000;
+const SPAN_MS: [u64; 2] = [1000, 600_000];
 
 /// What was asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Args {
     /// For the guard, as far as the command line says it.
     pub settings: Settings,
-    /// The watchdog device.
-    pub device: Option<String>,
+    /// The watchdog device, if there is one.
+    pub device: String,
     /// 0 for none.
     pub pretimeout_ms: u64,
     /// Where beats come in.
@@ -24,8 +24,6 @@ pub struct Args {
     pub state: String,
     /// Where devices are described.
     pub sys_root: String,
-    /// Print this and do nothing.
-    pub print: Option<&'static str>,
 }
 
 impl Args {
@@ -33,50 +31,53 @@ impl Args {
     ///
     /// # Errors
     /// One sentence for the user.
-    pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
-        let (mut args, mut no_device) = (Args::default(), false);
-        args.settings.timeout_ms = 10_000;
-        args.socket.push_str("/run/nodemedic/watchdog.sock");
-        args.state.push_str("/var/lib/nodemedic-watchdog");
-        args.sys_root.push_str("/sys");
-        while let Some(name) = words.next() {
-            let mut value = || words.next().ok_or(format!("{name} needs a value"));
-            match name.as_str() {
-                "--device" => args.device = Some(value()?),
-                "--no-device" => no_device = true,
-                "--dry-run" => args.settings.dry_run = true,
-                "--timeout" => args.settings.timeout_ms = span(&name, &value()?)?,
-                "--pretimeout" => args.pretimeout_ms = span(&name, &value()?)?,
-                "--last-resort" => match value()?.as_str() {
-                    "say" => args.settings.reboot = false,
-                    "reboot" => args.settings.reboot = true,
-                    other => return Err(format!("{name} {other}: want say or reboot")),
-                },
-                "--agent-uid" => {
-                    let uid = value()?.parse().map_err(|_| format!("{name}: not a number"))?;
-                    args.settings.agent_uid = Some(uid);
-                }
-                "--socket" => args.socket = value()?,
-                "--state" => args.state = value()?,
-                "--sys-root" => args.sys_root = value()?,
-                "--help" => args.print = Some(HELP),
-                "--version" => args.print = Some(VERSION),
-                _ => return Err(format!("unknown argument {name}; --help lists all")),
-            }
+    pub fn parse(mut words: Vec<String>) -> Result<Args, String> {
+        let mut args = Args {
+            device: value(&mut words, "--device", "")?,
+            socket: value(&mut words, "--socket", "/run/nodemedic/watchdog.sock")?,
+            state: value(&mut words, "--state", "/var/lib/nodemedic-watchdog")?,
+            sys_root: value(&mut words, "--sys-root", "/sys")?,
+            pretimeout_ms: span(&mut words, "--pretimeout", 0)?,
+            settings: Settings::default(),
+        };
+        args.settings.timeout_ms = span(&mut words, "--timeout", 10_000)?;
+        args.settings.flags = match value(&mut words, "--last-resort", "say")?.as_str() {
+            "say" => 0,
+            "reboot" => LAST_RESORT * u32::from(args.device.is_empty()),
+            other => return Err(format!("--last-resort {other}: want say or reboot")),
+        };
+        let uid = value(&mut words, "--agent-uid", "0")?;
+        args.settings.uids[0] = uid.parse().map_err(|_| "--agent-uid: not a number")?;
+        let mut flag = |name: &str| {
+            let at = words.iter().position(|word| word == name);
+            at.map(|at| words.remove(at)).is_some()
+        };
+        let no_device = flag("--no-device");
+        args.settings.dry_run = flag("--dry-run");
+        args.settings.hardware = !args.device.is_empty();
+        match words.first() {
+            Some(word) => Err(format!("unknown argument {word}, or a second one; see --help")),
+            None if args.settings.hardware != no_device => Ok(args),
+            None => Err("say --device PATH, or --no-device if there is none: one of them".into()),
         }
-        args.settings.hardware = args.device.is_some();
-        if args.settings.hardware == no_device && args.print.is_none() {
-            return Err("say --device PATH, or --no-device if there is none: one of them".into());
-        }
-        Ok(args)
     }
 }
 
-/// Milliseconds.
-fn span(name: &str, text: &str) -> Result<u64, String> {
-    let split = text.trim_end_matches(|c: char| c.is_ascii_lowercase()).len();
-    let scale = [("ms", 1), ("s", 1000), ("m", 60_000)].into_iter().find(|s| s.0 == &text[split..]);
-    let ms = scale.zip(text[..split].parse::<u64>().ok()).and_then(|(s, n)| n.checked_mul(s.1));
-    let bad = || format!("{name} {text}: want a span from 1s to 10m, such as 10s");
-    ms.filter(|ms| SPAN_MS.contains(ms)).ok_or_else(bad)
+/// Takes an option out of the words.
+fn value(words: &mut Vec<String>, name: &str, default: &str) -> Result<String, String> {
+    let Some(at) = words.iter().position(|word| word == name) else { return Ok(default.into()) };
+    words.remove(at);
+    let value = words.get(at).is_some().then(|| words.remove(at));
+    value.ok_or(format!("{name} needs a value"))
+}
+
+/// Takes a span out of the words: milliseconds.
+fn span(words: &mut Vec<String>, name: &str, default_ms: u64) -> Result<u64, String> {
+    let text = value(words, name, "")?;
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000)].into_iter();
+    let read = |(unit, ms)| text.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(ms);
+    match units.filter_map(read).find(|ms| (SPAN_MS[0]..=SPAN_MS[1]).contains(ms)) {
+        None if text.is_empty() => Ok(default_ms),
+        ms => ms.ok_or(format!("{name} {text}: want a span from 1s to 10m, such as 10s")),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Arguments;
 
-use nix::{errno::Errno, sys::signal::Signal};
+use nix::sys::signal::Signal;
 
 use crate::beat::Promise;
 
@@ -11,16 +11,6 @@ use crate::beat::Promise;
 pub const VERIFY_MS: u64 = 3000;
 /// One turn of the loop, late by as much as a loaded host makes it, or a restart of this program.
 pub const SLACK_MS: u64 = 3000;
-/// Levels of lines, as sd-daemon(3) numbers them: somebody must act.
-pub const ALERT: u8 = 1;
-/// Something is wrong.
-pub const WARNING: u8 = 4;
-/// For the record.
-pub const INFO: u8 = 6;
-
-/// What could not be done, and what the kernel said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault(pub &'static str, pub Errno);
 
 /// What a guard may do besides striking at targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,29 +32,37 @@ pub trait Host {
     ///
     /// # Errors
     /// When it cannot be seen, or not be signalled.
-    fn strike(&mut self, target: &Promise, signal: Option<Signal>) -> Result<usize, Fault>;
+    fn strike(&mut self, target: &Promise, signal: Option<Signal>) -> nix::Result<usize>;
     /// True when the target holds this program itself.
     fn is_self(&self, target: &Promise) -> bool;
-    /// Holds this process as the agent, if it has this start time (0: whichever it has), and says
-    /// its start time, in clock ticks.
+    /// Holds this process as the agent, if it began in that time, and says when that was, in clock
+    /// ticks. If it did not, nobody is held.
     ///
     /// # Errors
     /// When there is no such process.
-    fn hold(&mut self, pid: u32, start: u64) -> Result<u64, Fault>;
+    fn hold(&mut self, pid: u64, began: [u64; 2]) -> nix::Result<u64>;
     /// The held process has not ended.
     fn agent_lives(&self) -> bool;
     /// Does this.
     ///
     /// # Errors
     /// When the kernel refuses.
-    fn act(&mut self, act: Act) -> Result<(), Fault>;
+    fn act(&mut self, act: Act) -> nix::Result<()>;
     /// Keeps the whole table for the next guard.
-    fn keep(&mut self, table: &[u8]);
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn keep(&mut self, table: &[u8]) -> nix::Result<()>;
     /// Keeps what a person asks for after a reset.
     fn last_words(&mut self, now: u64, verdict: &str, target: &Promise, why: &str);
     /// Says a line.
     fn say(&mut self, level: u8, line: Arguments<'_>);
 }
+
+/// Flag of an answer: the device cannot be disarmed.
+pub const NO_WAY_OUT: u32 = 1 << 3;
+/// Flag of an answer: without a device, the last resort is to reboot.
+pub const LAST_RESORT: u32 = 1 << 4;
 
 /// How the program was started, and where.
 #[derive(Clone, Copy, Debug, Default)]
@@ -75,13 +73,9 @@ pub struct Settings {
     pub timeout_ms: u64,
     /// Everything is judged and said, nothing is done.
     pub dry_run: bool,
-    /// Without a device, the last resort is to reboot.
-    pub reboot: bool,
-    /// One more uid that may send.
-    pub agent_uid: Option<u32>,
-    /// Our own uid.
-    pub own_uid: u32,
-    /// Bits 0, 1 and 3 of an answer's flags.
+    /// Who may send besides root: the agent's uid and our own.
+    pub uids: [u32; 2],
+    /// Of an answer.
     pub flags: u32,
     /// What the device said about the last boot.
     pub boot_status: u32,
@@ -90,11 +84,11 @@ pub struct Settings {
 impl Settings {
     /// How long a target may take to be seen gone. Half of it, when the rest is for a reboot.
     pub(crate) fn verify_ms(&self) -> u64 {
-        if self.hardware { VERIFY_MS } else { self.timeout_ms / (1 + u64::from(self.reboot)) }
+        let share = if self.flags & LAST_RESORT > 0 { 2 } else { 1 };
+        if self.hardware { VERIFY_MS } else { self.timeout_ms / share }
     }
 
     /// Within so long after a promise is broken it is made good, one way or the other.
-    #[must_use]
     pub fn answered_ms(&self) -> u64 {
         self.timeout_ms + u64::from(self.hardware) * (VERIFY_MS + SLACK_MS)
     }

@@ -1,24 +1,21 @@
 //! The program: arguments in, exit code out; the life of the process between them.
 
-use std::fs::{self, File};
 use std::io::{Write, stdout};
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::process::ExitCode;
+use std::{env, fs};
 
-use nix::libc::{SCHED_FIFO, SCHED_RR};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::geteuid;
-use nodemedic_watchdog::args::Args;
+use nix::{errno::Errno, unistd::geteuid};
+use nodemedic_watchdog::args::{Args, HELP};
 use nodemedic_watchdog::clock::boottime_ms;
-use nodemedic_watchdog::device::Device;
-use nodemedic_watchdog::edge::{Manager, Socket, say};
-use nodemedic_watchdog::hands::Hands;
-use nodemedic_watchdog::sys;
-use nodemedic_watchdog::verdict::{ALERT, End, Guard, INFO, Settings, TURN_MAX_MS, WARNING};
+use nodemedic_watchdog::edge::{ALERT, INFO, Socket, WARNING, say};
+use nodemedic_watchdog::hands::{Hands, poke};
+use nodemedic_watchdog::verdict::{Guard, TURN_MAX_MS};
+use nodemedic_watchdog::{device, sys};
 
 /// Beats taken in one turn: more are a flood, and what is due must not wait for it.
 const BEATS_PER_TURN: usize = 16;
@@ -28,59 +25,48 @@ const PRIORITY: i32 = 10;
 const STACK: usize = 512 * 1024;
 
 fn main() -> ExitCode {
-    let args = Args::parse(std::env::args().skip(1));
-    let ended = match &args {
-        Ok(Args { print: Some(text), .. }) => {
-            stdout().write_all(text.as_bytes()).map(|()| End::Clean).map_err(|e| e.to_string())
-        }
-        Ok(args) => run(args),
-        Err(wrong) => Err(wrong.clone()),
-    };
-    match ended {
-        Ok(End::Clean | End::HandOver) => return ExitCode::SUCCESS,
-        Ok(End::Unverified) => {}
-        Err(error) => say(ALERT, format_args!("{error}")),
+    let words: Vec<String> = env::args().skip(1).collect();
+    if words.iter().any(|word| word == "--help" || word == "--version") {
+        return ExitCode::from(u8::from(stdout().write_all(HELP.as_bytes()).is_err()));
     }
-    if args.is_err() { ExitCode::from(64) } else { ExitCode::FAILURE }
-}
-
-fn run(args: &Args) -> Result<End, String> {
-    let mut mask = SigSet::empty();
-    mask.add(Signal::SIGTERM);
-    mask.add(Signal::SIGINT);
-    let no_signals = |e| format!("cannot receive signals: {e}");
-    mask.thread_block().map_err(no_signals)?;
-    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK).map_err(no_signals)?;
-    let socket = Socket::bind(&args.socket, args.settings.agent_uid.is_some())?;
-    let (flags, own_uid) = (harden(), geteuid().as_raw());
-    let mut settings = Settings { flags, own_uid, ..args.settings };
-    let device = match args.device.as_ref().filter(|_| !settings.dry_run) {
-        Some(path) => Some(Device::open(path, &mut settings, args.pretimeout_ms, &args.sys_root)?),
-        None => None,
+    let (ended, failure) = match Args::parse(words) {
+        Ok(args) => (run(args), 1),
+        Err(wrong) => (Err(wrong), 64),
     };
-    let roots = [Path::new("/proc"), Path::new("/sys/fs/cgroup")];
-    let (hands, earlier) = Hands::open(roots, device, &args.socket, &args.state)?;
-    let ended = watch(Guard::new(boottime_ms(), hands, settings, &earlier), socket, &signals);
-    let _gone_already = fs::remove_file(&args.socket);
-    ended
+    if let Err(error) = &ended {
+        say(ALERT, format_args!("{error}"));
+    }
+    ExitCode::from(if ended == Ok(true) { 0 } else { failure })
 }
 
-fn watch(mut guard: Guard<Hands>, mut socket: Socket, signals: &SignalFd) -> Result<End, String> {
-    let (manager, mut told_at, mut stopping) = (Manager::from_env(), 0, "");
+fn run(mut args: Args) -> Result<bool, String> {
+    let mask = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
+    let signals = mask.thread_block();
+    let signals = signals.and_then(|()| SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK));
+    let signals = signals.map_err(|e| format!("cannot receive signals: {e}"))?;
+    let mut socket = Socket::bind(&args.socket, args.settings.uids[0] != 0)?;
+    let (mut hands, earlier) = Hands::open("/proc", &args.socket, &args.state)?;
+    args.settings.flags |= harden();
+    args.settings.uids[1] = geteuid().as_raw();
+    if args.settings.hardware && !args.settings.dry_run {
+        hands.device = Some(device::open(&mut args)?);
+    }
+    let mut guard = Guard::new(boottime_ms(), hands, args.settings, &earlier);
+    let (mut told_at, mut stopping) = (0, "");
     guard.turn(boottime_ms());
-    manager.tell(format_args!("READY=1"));
-    say(INFO, format_args!("ready; {} promises of the last run", guard.count().0));
-    loop {
+    socket.tell(format_args!("READY=1"));
+    say(INFO, format_args!("ready; {} promises of the last run", guard.table.count().0));
+    let ended = loop {
         let wait = PollTimeout::try_from(guard.wait_ms(boottime_ms())).unwrap_or(PollTimeout::ZERO);
         let fds = [socket.inner.as_fd(), signals.as_fd()];
         match poll(&mut fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)), wait) {
-            Ok(_) | Err(nix::Error::EINTR) => {}
+            Ok(_) | Err(Errno::EINTR) => {}
             Err(e) => return Err(format!("cannot wait for beats: {e}")),
         }
         if signals.read_signal().is_ok_and(|signal| signal.is_some()) {
             // A stop may take as long as the longest promise: each turn asks for ten seconds more.
             stopping = "\nSTOPPING=1\nEXTEND_TIMEOUT_USEC=10000000";
-            guard.stop();
+            guard.stopping = true;
         }
         for _ in 0..BEATS_PER_TURN {
             let answer = |pid, uid, bytes: &[u8]| guard.receive(boottime_ms(), pid, uid, bytes);
@@ -91,16 +77,18 @@ fn watch(mut guard: Guard<Hands>, mut socket: Socket, signals: &SignalFd) -> Res
         let now = boottime_ms();
         guard.turn(now);
         // Only a loop that turns says so. WatchdogSec= has to be three seconds at least.
-        if now >= told_at + TURN_MAX_MS || !stopping.is_empty() {
+        if now >= told_at + TURN_MAX_MS || guard.stopping {
             told_at = now;
-            let (held, broken) = guard.count();
+            let (held, broken) = guard.table.count();
             let status = format_args!("STATUS=promises: {held}, broken: {broken}");
-            manager.tell(format_args!("WATCHDOG=1\n{status}{stopping}"));
+            socket.tell(format_args!("WATCHDOG=1\n{status}{stopping}"));
         }
-        if let Some(end) = guard.end(now) {
-            return Ok(end);
+        if let Some(is_well) = guard.end(now) {
+            break is_well;
         }
-    }
+    };
+    let _gone_already = fs::remove_file(&args.socket);
+    Ok(ended)
 }
 
 /// Makes it harder for a starved host to starve this process. Each refusal is said once and lived
@@ -108,20 +96,19 @@ fn watch(mut guard: Guard<Hands>, mut socket: Socket, signals: &SignalFd) -> Res
 fn harden() -> u32 {
     std::hint::black_box([0_u8; STACK]);
     // Without privilege later allocations would count against RLIMIT_MEMLOCK and could fail.
-    let later =
-        if geteuid().is_root() { MlockAllFlags::MCL_FUTURE } else { MlockAllFlags::empty() };
-    let locked = mlockall(MlockAllFlags::MCL_CURRENT | later);
-    if let Err(e) = locked {
-        say(WARNING, format_args!("memory is not locked: {e}; needs CAP_IPC_LOCK"));
+    let all = MlockAllFlags::all();
+    let pages = if geteuid().is_root() { all } else { MlockAllFlags::MCL_CURRENT };
+    let spared = poke(format_args!("/proc/self/oom_score_adj"), b"-1000");
+    let mut flags = 0;
+    for (flag, what, needs, done) in [
+        (1, "memory is not locked", "CAP_IPC_LOCK", mlockall(pages)),
+        (2, "no real time, FIFO or RR", "CAP_SYS_NICE", sys::real_time(PRIORITY)),
+        (0, "not spared when memory runs out", "CAP_SYS_RESOURCE", spared),
+    ] {
+        match done {
+            Ok(()) => flags |= flag,
+            Err(e) => say(WARNING, format_args!("{what}: {e}; needs {needs}")),
+        }
     }
-    let real_time = |policy| sys::real_time(policy, PRIORITY);
-    let timely = real_time(SCHED_FIFO).or_else(|_| real_time(SCHED_RR));
-    if let Err(e) = timely {
-        say(WARNING, format_args!("neither SCHED_FIFO nor SCHED_RR: {e}; needs CAP_SYS_NICE"));
-    }
-    let adjust = File::options().write(true).open("/proc/self/oom_score_adj");
-    if let Err(e) = adjust.and_then(|mut file| file.write_all(b"-1000")) {
-        say(WARNING, format_args!("not spared when memory runs out: {e}; needs CAP_SYS_RESOURCE"));
-    }
-    u32::from(locked.is_ok()) | u32::from(timely.is_ok()) << 1
+    flags
 }

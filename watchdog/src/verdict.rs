@@ -2,22 +2,22 @@
 //! host, so that tests and simulations drive exactly this in virtual time.
 //! docs/adr/0011-watchdog-verdicts.md says why.
 
-use std::mem::replace;
+use std::mem::{replace, take};
 
 use nix::sys::signal::Signal;
 
-use crate::beat::{self, HEADER, LEAVING, NEXT, Promise, SENT, SEQUENCE, SESSION, Status, u64_at};
-pub use crate::host::{ALERT, Act, Fault, Host, INFO, SLACK_MS, Settings, VERIFY_MS, WARNING};
-use crate::table::{HELD_MAX, Held, PID, SAVED_MAX, START, Stage, Table};
+use crate::beat::{self, HEADER, LEAVING, NEXT, Promise, SENT, SEQUENCE, SESSION, Status};
+use crate::edge::{ALERT, INFO, WARNING};
+pub use crate::host::{Act, Host, LAST_RESORT, NO_WAY_OUT, SLACK_MS, Settings, VERIFY_MS};
+use crate::table::{Held, PID, START, Stage, Table};
 
 /// After a restart of this program a living agent has so long to speak before it is judged by what
 /// it told the run before. It beats each second.
 pub const HEAR_MS: u64 = 2000;
 /// An agent is silent when its beat is late by so much.
-pub const SILENT_MS: u64 = 1000;
-/// The loop turns at least so often; and so often when somebody waits for its end.
+const SILENT_MS: u64 = 1000;
+/// The loop turns at least so often.
 pub const TURN_MAX_MS: u64 = 1000;
-const STOPPING_MS: u64 = 100;
 /// How soon a broken promise is struck at again until its target is seen gone; later ever more
 /// rarely, because looking at every process fifty times a second would starve others.
 const STRIKE_MS: u64 = 20;
@@ -30,217 +30,177 @@ const AGAIN_MS: u64 = 60_000;
 const STOP_UNVERIFIED_MS: u64 = 10_000;
 /// Of `/proc/PID/stat`: USER_HZ is 100 on all that this program is built for.
 const TICK_MS: u64 = 10;
+/// Since always: a frozen agent may start its target again at any moment, so there is no time to
+/// see it gone.
+const FROZEN: u64 = 0;
 
 macro_rules! say {
     ($to:expr, $level:expr, $($line:tt)*) => { $to.host.say($level, format_args!($($line)*)) };
-}
-
-/// How the loop may end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// Nothing is promised any more; the device is disarmed.
-    Clean,
-    /// Promises are live and the agent beats: the next watchdog takes over. A device stays armed.
-    HandOver,
-    /// A target could not be ended.
-    Unverified,
-}
-
-const LATE: usize = 0;
-const FAILED: usize = 1;
-const REFUSED: usize = 2;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Agent {
-    Dead,
-    Silent,
-    Beats,
 }
 
 /// The watchdog without its sockets.
 pub struct Guard<H> {
     /// What it acts on.
     pub host: H,
+    /// What it remembers.
+    pub table: Table,
+    /// Somebody wants this program to end.
+    pub stopping: bool,
     settings: Settings,
-    table: Table,
+    since: Since,
+}
+
+/// Moments that a guard remembers.
+#[derive(Default)]
+struct Since {
+    /// A promise is judged from then on.
+    judge_at: u64,
     heard_at: u64,
-    fed_at: Option<u64>,
-    /// When what is late, what failed and what was refused were said.
-    said: [Option<u64>; 3],
-    reported: bool,
-    stopping: bool,
+    silent_at: u64,
+    food_at: u64,
+    /// Nobody has said that the agent is silent or dead.
+    heard: bool,
+    /// When it is said again that something is late, failed, was refused.
+    late: u64,
+    failed: u64,
+    refused: u64,
 }
 
 impl<H: Host> Guard<H> {
     /// `earlier`: the table that the watchdog before this one kept; empty when there was none.
     pub fn new(now: u64, mut host: H, settings: Settings, earlier: &[u8]) -> Guard<H> {
         let mut table = Table::restore(now, earlier);
-        let pid = u32::try_from(u64_at(&table.last, PID)).unwrap_or(0);
-        if host.hold(pid, u64_at(&table.last, START)).is_ok() {
-            table.held.iter_mut().flatten().for_each(|held| held.look_at = now + HEAR_MS);
-        }
-        let said = [None; 3];
-        let (heard_at, fed_at, reported, stopping) = (now, None, false, false);
-        Guard { host, settings, table, heard_at, fed_at, said, reported, stopping }
-    }
-
-    /// All that is held.
-    pub fn held(&self) -> impl Iterator<Item = &Held> {
-        self.table.held.iter().flatten()
-    }
-
-    /// Promises whose targets are not yet seen gone, and how many of these are broken.
-    #[must_use]
-    pub fn count(&self) -> (u32, u32) {
-        self.table.count()
+        let lives = host.hold(table.last[PID], [table.last[START]; 2]).is_ok();
+        let judge_at = now + if lives { HEAR_MS } else { 0 };
+        table.held.iter_mut().for_each(|held| held.since = judge_at);
+        let silent_at = now + SILENT_MS + table.last[NEXT];
+        let (heard_at, food_at, heard) = (now, now, table.last[SESSION] > 0);
+        let since = Since { judge_at, heard_at, silent_at, food_at, heard, ..Since::default() };
+        Guard { host, table, stopping: false, settings, since }
     }
 
     /// One datagram of this process and user; the bytes to answer with.
-    pub fn receive(&mut self, now: u64, pid: u32, uid: u32, bytes: &[u8]) -> [u8; HEADER] {
-        let Settings { dry_run, hardware, flags, boot_status, .. } = self.settings;
-        let known = [0, self.settings.own_uid, self.settings.agent_uid.unwrap_or(0)].contains(&uid);
-        let taken = match known && pid > 0 {
-            true => beat::check(bytes).and_then(|()| self.take(now, pid, bytes)),
-            false => Err(Status::NotAllowed),
-        };
-        let status = taken.err().unwrap_or(Status::Taken);
-        if taken.is_err() && again(now, &mut self.said[REFUSED]) {
+    pub fn receive(&mut self, now: u64, pid: u32, uid: u32, beat: &[u8]) -> [u8; HEADER] {
+        let Settings { dry_run, hardware, boot_status, .. } = self.settings;
+        let status = self.take(now, pid, uid, beat).err().unwrap_or(Status::Taken);
+        if status != Status::Taken && again(now, &mut self.since.refused) {
             say!(self, WARNING, "beat of pid {pid}, uid {uid} refused: {status:?}");
         }
         let unread = matches!(status, Status::Malformed | Status::NotAllowed);
-        let [session, sequence] =
-            [SESSION, SEQUENCE].map(|place| if unread { 0 } else { u64_at(bytes, place) });
+        let header = if unread { [0; 8] } else { beat::header(beat) };
+        let wide = [header[SESSION], header[SEQUENCE], self.settings.answered_ms(), now];
+        let (live, broken) = self.table.count();
+        let flags = self.settings.flags | u32::from(self.stopping) << 2;
         let enforcement = if dry_run { 3 } else { 2 - u8::from(hardware) };
-        let reboot = u32::from(self.settings.reboot && !hardware) << 4;
-        let flags = flags | u32::from(self.stopping) << 2 | reboot;
-        let wide = [session, sequence, self.settings.answered_ms(), now];
-        let (live, broken) = self.count();
         beat::answer(status, enforcement, wide, [live, broken, flags, boot_status])
     }
 
-    fn take(&mut self, now: u64, pid: u32, beat: &[u8]) -> Result<(), Status> {
-        let (last, lives) = (self.table.last, self.host.agent_lives());
-        let session = u64_at(beat, SESSION);
-        let new = u64_at(&last, SESSION) != session;
-        let same = lives && u64_at(&last, PID) == u64::from(pid);
-        let older = |place| u64_at(beat, place).cmp(&u64_at(&last, place));
+    fn take(&mut self, now: u64, pid: u32, uid: u32, beat: &[u8]) -> Result<(), Status> {
+        if pid == 0 || uid != 0 && !self.settings.uids.contains(&uid) {
+            return Err(Status::NotAllowed);
+        }
+        beat::check(beat)?;
         if beat::promises(beat).any(|promise| self.host.is_self(&promise)) {
             return Err(Status::Malformed);
         }
-        let second = lives && !same && self.count().0 > 0;
+        let (last, mut header) = (self.table.last, beat::header(beat));
+        let (new, lives) = (header[SESSION] != last[SESSION], self.host.agent_lives());
+        let same = lives && last[PID] == u64::from(pid);
+        let second = lives && !same && self.table.count().0 > 0;
+        let older = |place: usize| header[place].cmp(&last[place]);
         if second || new && older(SENT).is_lt() || !new && older(SEQUENCE).is_le() {
             return Err(Status::Stale);
         }
-        let start = match same {
-            true => u64_at(&last, START),
-            false => self.host.hold(pid, 0).map_err(|_| Status::NotAllowed)?,
-        };
-        if start > u64_at(beat, SENT) / TICK_MS {
-            // The sender has ended, and its pid is another's by now.
-            let _nobody_is_held = self.host.hold(0, 0);
-            return Err(Status::NotAllowed);
+        header[PID] = u64::from(pid);
+        // One that began later has the pid of a sender that has ended.
+        let began = [0, header[SENT] / TICK_MS];
+        let start = if same { Ok(last[START]) } else { self.host.hold(header[PID], began) };
+        header[START] = start.map_err(|_| Status::NotAllowed)?;
+        self.table.take(now, header, beat)?;
+        (self.since.heard_at, self.since.silent_at) = (now, now + SILENT_MS + header[NEXT]);
+        if !replace(&mut self.since.heard, true) || new {
+            say!(self, INFO, "session {:016x} of the agent, pid {pid}, beats", header[SESSION]);
         }
-        self.table.take(now, pid, start, beat)?;
-        self.heard_at = now;
-        if replace(&mut self.reported, false) || new {
-            say!(self, INFO, "session {session:016x} of the agent, pid {pid}, beats");
-        }
-        self.keep();
+        self.keep(now);
         Ok(())
     }
 
-    fn keep(&mut self) {
-        let mut bytes = [0; SAVED_MAX];
-        let length = self.table.save(&mut bytes);
-        self.host.keep(&bytes[..length]);
+    fn keep(&mut self, now: u64) {
+        let kept = self.host.keep(self.table.save());
+        self.tried(now, "keep promises for the next run", kept);
     }
 
-    fn agent(&self, now: u64) -> Agent {
-        match self.host.agent_lives() {
-            false => Agent::Dead,
-            true if now >= self.silent_at() => Agent::Silent,
-            true => Agent::Beats,
-        }
-    }
-
-    fn silent_at(&self) -> u64 {
-        self.heard_at + SILENT_MS + u64_at(&self.table.last, NEXT)
+    fn beats(&self, now: u64) -> bool {
+        self.host.agent_lives() && now < self.since.silent_at
     }
 
     /// Does what is due at this time.
     pub fn turn(&mut self, now: u64) {
-        let agent = self.agent(now);
-        let mut changed = false;
-        for i in 0..HELD_MAX {
-            let Some(held) = self.table.held[i] else { continue };
-            let after = self.judge(now, agent, held);
-            changed |= after.is_none_or(|after| after.stage != held.stage);
-            self.table.held[i] = after;
+        self.listen(now);
+        let before = self.table.count();
+        if now >= self.since.judge_at {
+            let mut held = take(&mut self.table.held);
+            held.retain_mut(|held| self.judge(now, held));
+            self.table.held = held;
         }
-        if changed {
-            self.keep();
+        if self.table.count() != before {
+            self.keep(now);
         }
-        self.listen(now, agent);
-        let late = self.late(now);
-        self.resort(now, late);
-        self.feed(now, late.is_some());
+        match self.overdue(now) {
+            Some(held) => self.resort(now, &held),
+            None => self.feed(now),
+        }
     }
 
-    /// What becomes of a promise.
-    fn judge(&mut self, now: u64, agent: Agent, mut held: Held) -> Option<Held> {
+    /// What becomes of a promise; false when it is over.
+    fn judge(&mut self, now: u64, held: &mut Held) -> bool {
         let target = held.promise;
         if held.stage == Stage::Live && now < target.due() {
-            if now >= warn_at(&held) && !replace(&mut held.warned, true) {
+            if now >= held.look_at {
                 let left = target.due() - now;
                 say!(self, WARNING, "{target}: {left} ms are left of the time to its promise");
+                held.look_at = target.due();
             }
-            if agent == Agent::Dead && now >= target.deadline() && !replace(&mut held.acted, true) {
+            let dead = !self.host.agent_lives();
+            if dead && now >= target.deadline() && !replace(&mut held.acted, true) {
                 say!(self, WARNING, "{target} is asked to end: the agent is dead");
                 self.strike(now, &target, Some(Signal::SIGTERM));
             }
             // Nobody will start it again, so at a stop nobody waits for what is over.
-            let ends = self.stopping && agent == Agent::Dead;
-            let is_over = ends && self.strike(now, &target, None) == Some(0);
-            return Some(held).filter(|_| !is_over);
+            return !(dead && self.stopping && self.strike(now, &target, None) == Some(0));
         }
-        if now < held.look_at {
-            return Some(held);
+        if held.stage != Stage::Live && now < held.look_at {
+            return true;
         }
         held.look_at = now + ENDED_MS;
         if held.stage == Stage::Ended && matches!(self.strike(now, &target, None), None | Some(0)) {
-            return Some(held);
+            return true;
         }
         if held.stage != Stage::Broken {
-            held = Held { stage: Stage::Broken, since: now, acted: false, ..held };
+            (held.stage, held.since, held.acted) = (Stage::Broken, now, false);
         }
-        self.enforce(now, agent, held)
-    }
-
-    /// One strike at a broken promise.
-    fn enforce(&mut self, now: u64, agent: Agent, mut held: Held) -> Option<Held> {
-        let (target, Settings { dry_run, hardware, .. }) = (held.promise, self.settings);
+        let Settings { dry_run, hardware, .. } = self.settings;
         // An agent that keeps its promise beats at the deadline: of one that is frozen since before
         // that, the next beat is perhaps not even due.
-        let mute = agent == Agent::Beats && self.heard_at < target.deadline();
-        let silent = agent == Agent::Silent || mute;
+        let on_time = self.beats(now) && self.since.heard_at >= target.deadline();
+        let frozen = self.host.agent_lives() && !on_time;
         // What a frozen agent would start again is left to the reset.
-        let leaves = silent && hardware;
-        let found = self.strike(now, &target, Some(Signal::SIGKILL).filter(|_| !leaves));
-        let is_gone = found == Some(0);
-        held.frozen = leaves && !is_gone;
-        if !is_gone && !leaves && !replace(&mut held.acted, true) {
+        let leaves = frozen && hardware;
+        let is_gone = self.strike(now, &target, (!leaves).then_some(Signal::SIGKILL)) == Some(0);
+        let agent_first = frozen && !dry_run && (is_gone || !hardware);
+        if leaves && !is_gone {
+            held.since = FROZEN;
+        } else if !is_gone && !replace(&mut held.acted, true) {
             let would = if dry_run { "would be" } else { "is" };
             say!(self, ALERT, "{target} runs beyond its promise and {would} killed");
         }
         // Before its target is seen gone, so that it cannot start that again.
-        let agent_first = silent && !held.frozen && !dry_run;
         if agent_first {
-            let killed = self.host.act(Act::KillAgent);
-            self.fault(now, killed);
+            self.act(now, "kill the agent", Act::KillAgent);
         }
         if agent_first || !is_gone {
             held.look_at = now + (STRIKE_MS + (now - held.since) / 8).min(STRIKE_MAX_MS);
-            return Some(held);
+            return true;
         }
         if held.acted && !dry_run {
             let took = now.saturating_sub(target.due());
@@ -249,138 +209,122 @@ impl<H: Host> Guard<H> {
         }
         held.stage = Stage::Ended;
         // The kernel gives no session away twice.
-        target.path().map(|_| held)
+        target.path().is_some()
     }
 
     /// How many processes were there; `None` when that could not be seen.
     fn strike(&mut self, now: u64, target: &Promise, signal: Option<Signal>) -> Option<usize> {
         let found = self.host.strike(target, signal.filter(|_| !self.settings.dry_run));
-        self.fault(now, found)
+        self.tried(now, "see or signal a target", found)
     }
 
-    fn fault<T>(&mut self, now: u64, result: Result<T, Fault>) -> Option<T> {
-        if let Err(Fault(what, errno)) = &result
-            && again(now, &mut self.said[FAILED])
-        {
-            say!(self, ALERT, "cannot {what}: {errno}");
+    fn act(&mut self, now: u64, what: &str, act: Act) -> Option<()> {
+        let done = self.host.act(act);
+        self.tried(now, what, done)
+    }
+
+    fn tried<T>(&mut self, now: u64, what: &str, result: nix::Result<T>) -> Option<T> {
+        match &result {
+            Err(errno) if again(now, &mut self.since.failed) => {
+                say!(self, ALERT, "cannot {what}: {errno}")
+            }
+            _ => {}
         }
         result.ok()
     }
 
     /// A silent or dead agent is reported and nothing else: only promises are enforced.
-    fn listen(&mut self, now: u64, agent: Agent) {
-        let last = &self.table.last;
-        let quiet = agent == Agent::Beats || u64_at(last, SESSION) == 0 || last[LEAVING] == 1;
-        if !quiet && !replace(&mut self.reported, true) {
-            let (silence, held) = (now.saturating_sub(self.heard_at), self.count().0);
-            let how = if agent == Agent::Dead { "has ended" } else { "lives" };
-            say!(
-                self,
-                WARNING,
-                "no beat of the agent for {silence} ms, it {how}; promises: {held}"
-            );
+    fn listen(&mut self, now: u64) {
+        let quiet = self.table.last[LEAVING] == 0 && !self.beats(now);
+        if quiet && replace(&mut self.since.heard, false) {
+            let how = if self.host.agent_lives() { "lives" } else { "has ended" };
+            let (ms, held) = (now - self.since.heard_at, self.table.count().0);
+            say!(self, WARNING, "no beat of the agent for {ms} ms, it {how}; promises: {held}");
         }
     }
 
     /// A promise that is overdue beyond its time.
-    fn late(&self, now: u64) -> Option<Held> {
-        let verify = self.settings.verify_ms();
-        let late = |h: &&Held| h.stage == Stage::Broken && (h.frozen || now >= h.since + verify);
-        self.held().find(late).copied()
+    fn overdue(&self, now: u64) -> Option<Held> {
+        let from = now.checked_sub(self.settings.verify_ms());
+        let mut broken = self.table.held.iter().filter(|h| h.stage == Stage::Broken);
+        broken.find(|h| from.is_some_and(|from| h.since <= from)).copied()
     }
 
-    fn resort(&mut self, now: u64, late: Option<Held>) {
-        let Some(Held { promise: target, frozen, .. }) = late else {
-            if self.said[LATE].take().is_some() {
-                say!(self, ALERT, "nothing is late any more: this host is spared");
-            }
-            return;
-        };
-        if !again(now, &mut self.said[LATE]) {
+    fn resort(&mut self, now: u64, held: &Held) {
+        if !again(now, &mut self.since.late) {
             return;
         }
-        let why = match frozen {
-            true => "the agent lives and is silent, and what it promised to end runs",
-            false => "what was promised to end could not be seen gone in time",
+        let why = match held.since {
+            FROZEN => "the agent lives and is silent, and what it promised to end runs",
+            _ => "what was promised to end could not be seen gone in time",
         };
-        let (verdict, what) = match self.settings {
-            Settings { dry_run: true, .. } => ("would-reset", "would reset this host"),
-            Settings { hardware: true, .. } => {
-                ("reset", "the device is starved and resets this host")
-            }
-            Settings { reboot: true, .. } => ("reboot", "as a last resort this host is rebooted"),
-            _ => ("", "nothing stands behind this: reset this host by hand"),
+        let Settings { dry_run, hardware, flags, .. } = self.settings;
+        let (verdict, what) = match flags & LAST_RESORT {
+            _ if dry_run => ("would-reset", "would reset this host"),
+            _ if hardware => ("reset", "the device is starved and resets this host"),
+            LAST_RESORT => ("reboot", "as a last resort this host is rebooted"),
+            _ => ("would-reset", "nothing stands behind this: reset this host by hand"),
         };
+        let target = &held.promise;
         say!(self, ALERT, "{target}: {why}; {what}");
-        if !verdict.is_empty() {
-            self.host.last_words(now, verdict, &target, why);
-        }
+        self.host.last_words(now, verdict, target, why);
         if verdict == "reboot" {
-            let done = self.host.act(Act::Reboot);
-            self.fault(now, done);
+            self.act(now, "reboot this host", Act::Reboot);
         }
     }
 
     /// At a quarter of the timeout: what is late by less than that is not yet late by half of it.
     /// Only by a turn that has just found nothing late.
-    fn feed(&mut self, now: u64, late: bool) {
+    fn feed(&mut self, now: u64) {
         let Settings { hardware, timeout_ms: limit, dry_run, .. } = self.settings;
-        let gap = self.fed_at.map(|fed| now.saturating_sub(fed));
-        if !hardware || dry_run || late || gap.is_some_and(|gap| gap < limit / 4) {
+        if replace(&mut self.since.late, 0) > 0 {
+            say!(self, ALERT, "nothing is late any more: this host is spared");
+        }
+        if !hardware || dry_run || now < self.since.food_at {
             return;
         }
-        if let Some(gap) = gap.filter(|gap| *gap > limit / 5 * 3) {
+        let gap = now - self.since.food_at + limit / 4;
+        if gap > limit / 5 * 3 {
             say!(self, WARNING, "the device is fed after {gap} ms, it allows {limit} ms");
         }
-        let fed = self.host.act(Act::Feed);
-        self.fed_at = self.fault(now, fed).map(|()| now).or(self.fed_at);
+        if self.act(now, "feed the device", Act::Feed).is_some() {
+            self.since.food_at = now + limit / 4;
+        }
     }
 
     /// When [`Guard::turn`] wants to be called next, in milliseconds from now.
-    #[must_use]
     pub fn wait_ms(&self, now: u64) -> u64 {
-        let times = |h: &Held| [warn_at(h), h.promise.deadline(), h.promise.due(), h.look_at];
-        let food = self.fed_at.map(|fed| fed + self.settings.timeout_ms / 4);
-        let all = self.held().flat_map(times).chain(food).chain([self.silent_at()]);
-        let most = if self.stopping { STOPPING_MS } else { TURN_MAX_MS };
-        all.filter(|at| *at > now).fold(most, |least, at| least.min(at - now))
+        let times = |h: &Held| [h.promise.deadline(), h.promise.due(), h.look_at];
+        let all = self.table.held.iter().flat_map(times);
+        let all = all.chain([self.since.food_at, self.since.judge_at, self.since.silent_at]);
+        all.filter(|at| *at > now).fold(TURN_MAX_MS, |least, at| least.min(at - now))
     }
 
-    /// Somebody wants this program to end.
-    pub fn stop(&mut self) {
-        self.stopping = true;
-    }
-
-    /// Whether it may end now, after [`Guard::stop`]. With live promises of an agent that beats,
-    /// the next watchdog takes over; of one that does not, they are enforced to their end first.
-    pub fn end(&mut self, now: u64) -> Option<End> {
-        let beats = self.agent(now) == Agent::Beats && self.table.last[LEAVING] == 0;
-        let stuck = |h: &Held| now >= h.since + self.settings.verify_ms() + STOP_UNVERIFIED_MS;
-        let end = match self.count() {
-            _ if !self.stopping => None,
-            (0, _) => Some(End::Clean),
-            (_, 0) if beats => Some(End::HandOver),
-            _ => self.late(now).filter(stuck).map(|_| End::Unverified),
-        }?;
-        let disarms = end == End::Clean && self.settings.hardware && !self.settings.dry_run;
-        if disarms && let Err(Fault(what, errno)) = self.host.act(Act::Disarm) {
-            say!(self, ALERT, "cannot {what}: {errno}; feed it, or it resets this host");
-        } else if end != End::Clean {
-            say!(self, ALERT, "nobody enforces promises until the next run; a device stays armed");
+    /// Whether a program that is stopping may end now, and whether it ends well. With live promises
+    /// of an agent that beats, the next watchdog takes over; of one that does not, they are
+    /// enforced to their end first, unless no signal ends a target.
+    pub fn end(&mut self, now: u64) -> Option<bool> {
+        let beats = self.beats(now) && self.table.last[LEAVING] == 0;
+        let (live, broken) = self.table.count();
+        let is_well = live == 0 || broken == 0 && beats;
+        let stuck = self.overdue(now.saturating_sub(STOP_UNVERIFIED_MS)).is_some();
+        if !self.stopping || !is_well && !stuck {
+            return None;
         }
-        Some(end)
+        let Settings { hardware, dry_run, flags, .. } = self.settings;
+        let is_armed = hardware && !dry_run;
+        if live > 0 {
+            say!(self, ALERT, "nobody enforces promises until the next run; a device stays armed");
+        } else if is_armed && (flags & NO_WAY_OUT > 0 || self.host.act(Act::Disarm).is_err()) {
+            say!(self, ALERT, "cannot disarm the device: feed it, or it resets this host");
+        }
+        Some(is_well)
     }
-}
-
-/// As sbd does with its own timeout: loud at three fifths, so that a term that is too short is
-/// known before it kills.
-fn warn_at(held: &Held) -> u64 {
-    held.since + held.promise.due().saturating_sub(held.since) / 5 * 3
 }
 
 /// True at first, and once in a while after that.
-fn again(now: u64, said: &mut Option<u64>) -> bool {
-    let due = said.is_none_or(|at| now.saturating_sub(at) >= AGAIN_MS);
-    *said = if due { Some(now) } else { *said };
+fn again(now: u64, quiet_until: &mut u64) -> bool {
+    let due = now >= *quiet_until;
+    *quiet_until = if due { now + AGAIN_MS } else { *quiet_until };
     due
 }

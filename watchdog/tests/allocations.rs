@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use nix::poll::{PollTimeout, poll};
 use nodemedic_watchdog::clock::boottime_ms;
-use nodemedic_watchdog::edge::{Socket, say};
+use nodemedic_watchdog::edge::{INFO, Socket, say};
 use nodemedic_watchdog::hands::Hands;
-use nodemedic_watchdog::verdict::{Guard, INFO, Settings};
+use nodemedic_watchdog::verdict::{Guard, Settings};
 
 struct Counting;
 
@@ -91,7 +91,7 @@ fn nothing_is_allocated_by_beats_turns_strikes_and_last_words() {
     let state = dir.path().to_str().unwrap();
     let path = format!("{state}/w.sock");
     let mut socket = Socket::bind(&path, false).unwrap();
-    let (hands, earlier) = Hands::open([Path::new("/proc"), root], None, &path, state).unwrap();
+    let (hands, earlier) = Hands::open("/proc", &path, state).unwrap();
     let settings = Settings { timeout_ms: 5000, ..Settings::default() };
     let mut guard = Guard::new(boottime_ms(), hands, settings, &earlier);
     let client = UnixDatagram::bind(dir.path().join("a.sock")).unwrap();
@@ -117,7 +117,7 @@ fn nothing_is_allocated_by_beats_turns_strikes_and_last_words() {
     let _refused = socket.receive(|_, uid, bytes| guard.receive(boottime_ms(), pid, uid, bytes));
     // Now it is silent: it is killed, and then its works.
     let until = boottime_ms() + 20_000;
-    while guard.count().0 > 0 && boottime_ms() < until {
+    while guard.table.count().0 > 0 && boottime_ms() < until {
         guard.turn(boottime_ms());
         poll(&mut [], PollTimeout::try_from(guard.wait_ms(boottime_ms())).unwrap()).unwrap();
     }
@@ -126,7 +126,7 @@ fn nothing_is_allocated_by_beats_turns_strikes_and_last_words() {
     }
     ARMED.store(false, Ordering::Relaxed);
 
-    assert_eq!(guard.count(), (0, 0));
+    assert_eq!(guard.table.count(), (0, 0));
     for child in works.iter_mut().chain([&mut agent]) {
         assert!(child.try_wait().unwrap().is_some(), "all were killed");
         let _ = child.kill();

@@ -7,7 +7,8 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nodemedic_sim_agent_core::UnitKey;
 use nodemedic_watchdog::beat::Promise;
-use nodemedic_watchdog::verdict::{ALERT, Act, Fault, Host};
+use nodemedic_watchdog::edge::ALERT;
+use nodemedic_watchdog::verdict::{Act, Host};
 
 /// Something that runs.
 #[derive(Clone, Debug)]
@@ -61,7 +62,7 @@ impl Hands {
 }
 
 impl Host for Hands {
-    fn strike(&mut self, target: &Promise, signal: Option<Signal>) -> Result<usize, Fault> {
+    fn strike(&mut self, target: &Promise, signal: Option<Signal>) -> nix::Result<usize> {
         let Some(at) = self.runs.iter().position(|r| r.target.is_about(target)) else {
             return Ok(0);
         };
@@ -81,21 +82,16 @@ impl Host for Hands {
         false
     }
 
-    fn hold(&mut self, pid: u32, start: u64) -> Result<u64, Fault> {
-        let run = u64::from(pid);
-        if self.agent == Some(run) && (start == 0 || start == run) {
-            self.held = Some(run);
-            Ok(run)
-        } else {
-            Err(Fault("find the agent", Errno::ESRCH))
-        }
+    fn hold(&mut self, run: u64, _began: [u64; 2]) -> nix::Result<u64> {
+        self.held = Some(run).filter(|run| self.agent == Some(*run));
+        self.held.ok_or(Errno::ESRCH)
     }
 
     fn agent_lives(&self) -> bool {
         self.held.is_some() && self.held == self.agent
     }
 
-    fn act(&mut self, act: Act) -> Result<(), Fault> {
+    fn act(&mut self, act: Act) -> nix::Result<()> {
         match act {
             Act::Feed => self.orders.push(Order::Feed),
             Act::Reboot => self.orders.push(Order::Reboot),
@@ -108,8 +104,9 @@ impl Host for Hands {
         Ok(())
     }
 
-    fn keep(&mut self, table: &[u8]) {
+    fn keep(&mut self, table: &[u8]) -> nix::Result<()> {
         self.orders.push(Order::Keep(table.to_vec()));
+        Ok(())
     }
 
     fn last_words(&mut self, _now: u64, verdict: &str, target: &Promise, why: &str) {

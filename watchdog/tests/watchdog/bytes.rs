@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::common::{Beat, Named, Target};
+use super::common::{Beat, Named, Target, cgroup};
 use nodemedic_watchdog::beat::{Promise, Status, answer, check};
 
 const SESSION: u64 = 0x1122_3344_5566_7788;
@@ -19,6 +19,11 @@ fn golden(name: &str) -> Vec<u8> {
 
 fn beat(sequence: u64, sent: u64, leaving: bool, promises: Vec<Named>) -> Beat {
     Beat { session: SESSION, sequence, sent, next: 5000, leaving, promises }
+}
+
+/// As the watchdog reads it.
+pub fn one(named: Named) -> Promise {
+    Promise::parse(&beat(1, 1, false, vec![named]).encode()[64..]).unwrap()
 }
 
 fn both() -> Beat {
@@ -42,21 +47,22 @@ fn golden_beats_are_beats_and_mean_what_they_say() {
         assert_eq!(value.encode(), golden(name), "{name}: the encoder of these tests");
     }
     let bytes = golden("beat-session-and-cgroup.hex");
-    let session = Promise::session(21_000, 10_000, 4242, 987_654_321);
+    let [session, group] = [64, 64 + 512].map(|at| Promise::parse(&bytes[at..at + 512]).unwrap());
     let unit = "/system.slice/system-web.slice/web@orders.service";
-    let cgroup = Promise::cgroup(36_000, 12_500, unit).unwrap();
-    for (at, promise) in [(64, session), (64 + 512, cgroup)] {
-        let same = Promise::cgroup(promise.deadline(), 0, "/x").unwrap();
-        assert!(!promise.is_about(&same));
-        assert_eq!(bytes[at..at + 8], promise.deadline().to_le_bytes());
+    for promise in [session, group] {
+        let other = one(cgroup("/x", promise.deadline(), 0));
+        assert!(!promise.is_about(&other) && promise.is_about(&promise));
     }
+    let other_times = one(cgroup(unit, 1, 2));
+    assert!(group.is_about(&other_times) && !group.is_about(&session));
+    assert_eq!((session.deadline(), group.deadline()), (21_000, 36_000));
     assert_eq!(
         (session.leader(), session.path(), session.due()),
         ((4242, 987_654_321), None, 31_000)
     );
-    assert_eq!((cgroup.leader(), cgroup.path(), cgroup.due()), ((0, 0), Some(unit), 48_500));
+    assert_eq!((group.leader(), group.path(), group.due()), ((0, 0), Some(unit), 48_500));
     assert_eq!(
-        (session.to_string(), cgroup.to_string()),
+        (session.to_string(), group.to_string()),
         ("session 4242".into(), format!("cgroup {unit}"))
     );
 }

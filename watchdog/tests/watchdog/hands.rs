@@ -5,39 +5,43 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
+use nodemedic_watchdog::args::Args;
 use nodemedic_watchdog::beat::Promise;
 use nodemedic_watchdog::clock::boottime_ms;
-use nodemedic_watchdog::device::Device;
+use nodemedic_watchdog::device;
 use nodemedic_watchdog::hands::Hands;
-use nodemedic_watchdog::verdict::{Fault, Host, Settings};
+use nodemedic_watchdog::verdict::Host;
+
+use super::bytes::one;
+use super::common::{Named, Target, cgroup};
 
 const PATIENCE_MS: u64 = 10_000;
 
 fn hands(proc_root: &Path) -> Result<Hands, String> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_str().unwrap();
-    let roots = [proc_root, Path::new("/sys/fs/cgroup")];
-    Hands::open(roots, None, &format!("{path}/w.sock"), path).map(|(hands, _)| hands)
+    let proc = proc_root.to_str().unwrap();
+    Hands::open(proc, &format!("{path}/w.sock"), path).map(|(hands, _)| hands)
 }
 
 fn host() -> Hands {
     hands(Path::new("/proc")).unwrap()
 }
 
-fn look(host: &mut Hands, target: &Promise) -> Result<usize, Fault> {
+fn look(host: &mut Hands, target: &Promise) -> nix::Result<usize> {
     host.strike(target, None)
 }
 
-fn strike(host: &mut Hands, target: &Promise) -> Result<usize, Fault> {
+fn strike(host: &mut Hands, target: &Promise) -> nix::Result<usize> {
     host.strike(target, Some(Signal::SIGKILL))
 }
 
 fn session(leader: u32, start: u64) -> Promise {
-    Promise::session(0, 0, leader, start)
+    one(Named { deadline: 0, grace: 0, target: Target::Session(leader, start) })
 }
 
 /// A session of four processes, all of which ignore SIGTERM. Ends with the test in any case.
@@ -130,7 +134,7 @@ fn a_cgroup_is_ended_with_all_that_is_below_it() {
             procs.write_all(pid.to_string().as_bytes()).unwrap();
         }
     }
-    let target = Promise::cgroup(0, 0, &format!("/{name}")).unwrap();
+    let target = one(cgroup(&format!("/{name}"), 0, 0));
     assert!(look(&mut host(), &target).unwrap() >= 4);
     until_gone(&mut host(), &target);
     let events = fs::read_to_string(top.join("cgroup.events")).unwrap();
@@ -142,12 +146,12 @@ fn a_cgroup_is_ended_with_all_that_is_below_it() {
 
 #[test]
 fn what_cannot_be_seen_is_an_error_and_not_gone() {
-    let error = hands(Path::new("/nonexistent")).unwrap_err();
+    let error = hands(Path::new("/nonexistent")).err().unwrap();
     assert!(error.contains("cannot see processes in /nonexistent"), "{error}");
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("7/stat")).unwrap();
     let mut blind = hands(dir.path()).unwrap();
-    assert_eq!(look(&mut blind, &session(500, 1)).unwrap_err().1, Errno::EISDIR);
+    assert_eq!(look(&mut blind, &session(500, 1)).unwrap_err(), Errno::EISDIR);
 }
 
 /// A recorded `/proc` of sleeping, dead and half dead processes in session 500.
@@ -175,7 +179,7 @@ fn a_zombie_is_gone_unless_threads_of_it_live_on() {
     process(400, "(older) S 1 500 500 REST", 1);
     assert_eq!(look(&mut host, &target), Ok(2), "other and older sessions do not count");
     process(504, "garbage", 1);
-    assert_eq!(look(&mut host, &target).unwrap_err().1, Errno::EINVAL, "it cannot be read");
+    assert_eq!(look(&mut host, &target).unwrap_err(), Errno::EINVAL, "it cannot be read");
 }
 
 #[test]
@@ -189,7 +193,7 @@ fn the_own_session_and_cgroups_are_known() {
     file.write_all(b"2:cpuset:/web\n0::/system.slice/nodemedic-watchdog.service\n").unwrap();
     fs::copy("/proc/self/stat", dir.path().join("self/stat")).unwrap();
     let host = hands(dir.path()).unwrap();
-    let is_self = |path: &str| host.is_self(&Promise::cgroup(0, 0, path).unwrap());
+    let is_self = |path: &str| host.is_self(&one(cgroup(path, 0, 0)));
     assert!(is_self("/system.slice"));
     assert!(is_self("/system.slice/nodemedic-watchdog.service"));
     assert!(!is_self("/system.slice/nodemedic-watchdog.service2"));
@@ -200,30 +204,52 @@ fn the_own_session_and_cgroups_are_known() {
 #[test]
 fn what_is_no_watchdog_is_refused_by_name() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let mut settings = Settings { timeout_ms: 10_000, ..Settings::default() };
-    let mut open = |path: &str| Device::open(path, &mut settings, 0, "/sys").unwrap_err();
+    let open = |path: &str| {
+        let words = ["--device", path].map(str::to_owned);
+        device::open(&mut Args::parse(words.to_vec()).unwrap()).unwrap_err()
+    };
     let error = open(file.path().to_str().unwrap());
     assert!(error.contains("is no watchdog device"), "{error}");
     let error = open("/nonexistent/watchdog0");
     assert!(error.contains("cannot open /nonexistent/watchdog0"), "{error}");
 }
 
+fn wait_for_words(file: &Path, verdict: &str) -> String {
+    let (_keep, wait) = std::sync::mpsc::channel::<()>();
+    let began = boottime_ms();
+    loop {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        if text.contains(&format!("\nverdict={verdict}\n")) {
+            return text;
+        }
+        assert!(boottime_ms() - began < PATIENCE_MS, "no verdict={verdict}: {text}");
+        let _ = wait.recv_timeout(Duration::from_millis(5));
+    }
+}
+
 #[test]
-fn later_last_words_replace_earlier_ones() {
+fn words_of_a_reset_right_after_those_of_a_kill_are_the_ones_that_stay() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_str().unwrap();
-    let roots = [Path::new("/proc"), Path::new("/sys/fs/cgroup")];
-    let (mut hands, _) = Hands::open(roots, None, &format!("{path}/w.sock"), path).unwrap();
-    let target = session(4242, 9);
+    let (mut hands, _) = Hands::open("/proc", &format!("{path}/w.sock"), path).unwrap();
     let file = dir.path().join("last-words");
-    // A reset waits for nobody, and is on the disk when the call returns.
-    for verdict in ["killed", "reset"] {
-        hands.last_words(5, verdict, &target, "a test");
-        let told = format!("verdict={verdict}");
-        let began = Instant::now();
-        while !fs::read_to_string(&file).is_ok_and(|text| text.contains(&told)) {
-            assert!(began.elapsed() < Duration::from_secs(20), "no {told}");
-            std::thread::yield_now();
+    for round in 1..5 {
+        hands.last_words(round, "killed", &session(4242, 9), "a test");
+        hands.last_words(round, "reset", &session(4243, 9), "a test");
+        let mut text = wait_for_words(&file, "reset");
+        while !text.contains(&format!("\nboottime_ms={round}\n")) {
+            text = wait_for_words(&file, "reset");
         }
+        assert!(text.contains("\ntarget=session 4243\n"), "{text}");
     }
+}
+
+#[test]
+fn last_words_are_written_when_their_watchdog_has_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let (mut hands, _) = Hands::open("/proc", &format!("{path}/w.sock"), path).unwrap();
+    hands.last_words(5, "killed", &session(4242, 9), "a test");
+    drop(hands);
+    wait_for_words(&dir.path().join("last-words"), "killed");
 }

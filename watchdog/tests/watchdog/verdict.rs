@@ -10,8 +10,8 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nodemedic_watchdog::beat::Promise;
 use nodemedic_watchdog::table::{HELD_MAX, Held, Stage};
-use nodemedic_watchdog::verdict::{Act, End, Fault, Guard, HEAR_MS, Host, Settings};
-use nodemedic_watchdog::verdict::{SLACK_MS, VERIFY_MS};
+use nodemedic_watchdog::verdict::VERIFY_MS;
+use nodemedic_watchdog::verdict::{Act, Guard, HEAR_MS, Host, LAST_RESORT, SLACK_MS, Settings};
 use proptest::prelude::*;
 
 use super::common::{Answer, Beat, Named, cgroup};
@@ -47,7 +47,7 @@ struct World {
 struct Shared(Rc<RefCell<World>>);
 
 impl Host for Shared {
-    fn strike(&mut self, target: &Promise, signal: Option<Signal>) -> Result<usize, Fault> {
+    fn strike(&mut self, target: &Promise, signal: Option<Signal>) -> nix::Result<usize> {
         let mut world = self.0.borrow_mut();
         let world = &mut *world;
         let count = world.works.entry(target.path().unwrap().to_owned()).or_default();
@@ -65,17 +65,17 @@ impl Host for Shared {
     fn is_self(&self, target: &Promise) -> bool {
         target.path() == Some("/own")
     }
-    fn hold(&mut self, pid: u32, start: u64) -> Result<u64, Fault> {
+    fn hold(&mut self, pid: u64, began: [u64; 2]) -> nix::Result<u64> {
         let mut world = self.0.borrow_mut();
-        world.held = Some(pid)
-            .filter(|pid| *pid == AGENT && world.alive && [0, world.start].contains(&start));
-        world.held.map(|_| world.start).ok_or(Fault("hold", Errno::ESRCH))
+        let began = (began[0]..=began[1]).contains(&world.start);
+        world.held = Some(AGENT).filter(|agent| u64::from(*agent) == pid && world.alive && began);
+        world.held.map(|_| world.start).ok_or(Errno::ESRCH)
     }
     fn agent_lives(&self) -> bool {
         let world = self.0.borrow();
         world.alive && world.held.is_some()
     }
-    fn act(&mut self, act: Act) -> Result<(), Fault> {
+    fn act(&mut self, act: Act) -> nix::Result<()> {
         let mut world = self.0.borrow_mut();
         let now = world.now;
         match act {
@@ -86,8 +86,9 @@ impl Host for Shared {
         }
         Ok(())
     }
-    fn keep(&mut self, table: &[u8]) {
+    fn keep(&mut self, table: &[u8]) -> nix::Result<()> {
         self.0.borrow_mut().table = table.to_vec();
+        Ok(())
     }
     fn last_words(&mut self, _: u64, verdict: &str, target: &Promise, _: &str) {
         self.0.borrow_mut().words.push((verdict.to_owned(), target.to_string()));
@@ -101,9 +102,7 @@ const HARDWARE: Settings = Settings {
     hardware: true,
     timeout_ms: 10_000,
     dry_run: false,
-    reboot: false,
-    agent_uid: None,
-    own_uid: 1000,
+    uids: [0, 1000],
     flags: 0,
     boot_status: 0x20,
 };
@@ -234,7 +233,7 @@ fn a_work_that_ends_when_it_is_asked_is_not_killed() {
     story.die();
     story.until(20_000);
     assert!(!story.runs("/db") && story.verdicts().is_empty());
-    assert_eq!(story.guard.count(), (0, 0));
+    assert_eq!(story.guard.table.count(), (0, 0));
 }
 
 #[test]
@@ -291,7 +290,7 @@ fn a_frozen_agent_whose_work_is_gone_is_killed_and_the_host_is_spared() {
     story.until(60_000);
     assert!(!story.world.0.borrow().alive);
     assert!(story.last_fed() >= 55_000);
-    assert_eq!(story.guard.count(), (0, 0));
+    assert_eq!(story.guard.table.count(), (0, 0));
 }
 
 #[test]
@@ -331,7 +330,7 @@ fn without_a_device_the_frozen_agent_is_killed_first() {
 
 #[test]
 fn without_a_device_a_stuck_frozen_agent_leads_to_the_last_resort() {
-    let mut story = Story::of(Settings { reboot: true, ..SOFTWARE });
+    let mut story = Story::of(Settings { flags: LAST_RESORT, ..SOFTWARE });
     story.world.0.borrow_mut().agent_stuck = true;
     story.work("/db");
     let answer = story.beat(&[db(15_000, 10_000)]);
@@ -460,7 +459,7 @@ fn a_process_that_began_after_the_beat_was_sent_did_not_send_it() {
     story.world.0.borrow_mut().now = 5000;
     story.world.0.borrow_mut().start = 501;
     assert_eq!(story.beat(&[db(9000, 0)]).status, 3);
-    assert_eq!(story.guard.count(), (0, 0));
+    assert_eq!(story.guard.table.count(), (0, 0));
     assert!(!story.guard.host.agent_lives(), "nobody is held");
     story.world.0.borrow_mut().start = 500;
     assert_eq!(story.beat(&[db(9000, 0)]).status, 0);
@@ -497,7 +496,7 @@ fn three_fifths_of_the_time_are_warned_of_once() {
 
 #[test]
 fn strangers_stale_beats_and_suicide_are_refused() {
-    let mut story = Story::of(Settings { agent_uid: Some(33), ..SOFTWARE });
+    let mut story = Story::of(Settings { uids: [33, 1000], ..SOFTWARE });
     let bytes = |sequence: u64, promises: Vec<Named>| {
         let (session, sent, next) = (9, 0, 3000);
         Beat { session, sequence, sent, next, leaving: false, promises }.encode()
@@ -518,7 +517,7 @@ fn strangers_stale_beats_and_suicide_are_refused() {
     let mut newer = bytes(3000, vec![]);
     newer[4] = 3;
     assert_eq!((ask(AGENT, 0, &newer).status, ask(AGENT, 0, &newer).sequence), (2, 3000));
-    assert_eq!(story.guard.count(), (1, 0));
+    assert_eq!(story.guard.table.count(), (1, 0));
 }
 
 #[test]
@@ -529,7 +528,7 @@ fn more_promises_than_there_is_room_for_are_refused_whole() {
         let names = (0..32).map(|i| cgroup(&format!("/w{session}-{i}"), 9000, 0));
         assert_eq!(story.beat(&names.collect::<Vec<_>>()).status, 0);
     }
-    assert_eq!(story.guard.held().count(), HELD_MAX);
+    assert_eq!(story.guard.table.held.len(), HELD_MAX);
     (story.session, story.sequence) = (3, 0);
     assert_eq!(story.beat(&[db(9000, 0)]).status, 5);
     story.session = 2;
@@ -544,7 +543,7 @@ fn the_next_run_knows_all_and_gives_a_living_agent_time_to_speak() {
     story.beat(&[db(5000, 0)]);
     story.until(1000);
     story.restart(60_000);
-    assert_eq!(story.guard.count(), (1, 0));
+    assert_eq!(story.guard.table.count(), (1, 0));
     story.until(61_000 + HEAR_MS - 100);
     assert!(story.runs("/db"), "its lease may have been renewed in between");
     story.beat(&[db(90_000, 0)]);
@@ -561,8 +560,8 @@ fn a_stop_without_promises_disarms_at_once() {
     let mut story = Story::of(HARDWARE);
     story.beat(&[]);
     assert_eq!(story.guard.end(1), None, "nobody asked");
-    story.guard.stop();
-    assert_eq!(story.guard.end(1), Some(End::Clean));
+    story.guard.stopping = true;
+    assert_eq!(story.guard.end(1), Some(true));
     assert!(story.world.0.borrow().disarmed);
 }
 
@@ -571,12 +570,12 @@ fn a_stop_under_live_promises_of_an_agent_that_beats_hands_over_and_stays_armed(
     let mut story = Story::of(HARDWARE);
     story.work("/db");
     story.beat(&[db(15_000, 0)]);
-    story.guard.stop();
+    story.guard.stopping = true;
     story.until(100);
-    assert_eq!(story.guard.end(100), Some(End::HandOver));
+    assert_eq!(story.guard.end(100), Some(true));
     assert!(!story.world.0.borrow().disarmed);
     story.restart(500);
-    assert_eq!(story.guard.count(), (1, 0));
+    assert_eq!(story.guard.table.count(), (1, 0));
 }
 
 #[test]
@@ -585,12 +584,12 @@ fn a_stop_after_the_agent_died_keeps_its_promises_first() {
     story.work("/db");
     story.beat(&[db(15_000, 0)]);
     story.die();
-    story.guard.stop();
+    story.guard.stopping = true;
     story.until(14_900);
     assert_eq!(story.guard.end(14_900), None, "the promise is still open");
     story.until(15_100);
     assert!(!story.runs("/db"));
-    assert_eq!(story.guard.end(15_100), Some(End::Clean));
+    assert_eq!(story.guard.end(15_100), Some(true));
     assert!(story.world.0.borrow().disarmed);
 }
 
@@ -601,11 +600,11 @@ fn a_stop_gives_up_on_what_no_signal_ends_and_says_that_it_failed() {
     story.world.0.borrow_mut().stuck = true;
     story.beat(&[db(1000, 0)]);
     story.die();
-    story.guard.stop();
+    story.guard.stopping = true;
     story.until(20_900);
     assert_eq!(story.guard.end(20_900), None);
     story.until(21_100);
-    assert_eq!(story.guard.end(21_100), Some(End::Unverified));
+    assert_eq!(story.guard.end(21_100), Some(false));
 }
 
 /// One step of a random course.
@@ -662,7 +661,9 @@ impl Model {
         // What the watchdog has in its own hands, and whether that is broken.
         let held = story
             .guard
-            .held()
+            .table
+            .held
+            .iter()
             .filter(|h| h.stage == Stage::Broken || h.stage == Stage::Ended && h.acted);
         let path = |h: &Held| h.promise.path().map(str::to_owned);
         let ours: BTreeMap<String, bool> =
@@ -686,7 +687,7 @@ impl Model {
 
     /// An agent that beats goes on saying what it said.
     fn says_it_again(&self, story: &mut Story) {
-        let own = story.guard.held().filter(|h| h.session == story.session);
+        let own = story.guard.table.held.iter().filter(|h| h.session == story.session);
         let same = own.filter_map(|h| {
             let (d, due) = (h.promise.deadline(), h.promise.due());
             Some(cgroup(h.promise.path()?, d, due - d))
@@ -740,7 +741,7 @@ impl Model {
             }
             self.check(story, &before, agent)?;
             // Each second, and at once when a deadline has come.
-            let mut deadlines = story.guard.held().map(|h| h.promise.deadline());
+            let mut deadlines = story.guard.table.held.iter().map(|h| h.promise.deadline());
             let says = next % 1000 < 50 || deadlines.any(|at| (from..=next).contains(&at));
             drop(deadlines);
             if !self.frozen && story.world.0.borrow().alive && says {
@@ -763,7 +764,8 @@ proptest! {
         hardware in any::<bool>(),
         steps in prop::collection::vec(step(), 1..60),
     ) {
-        let settings = if hardware { HARDWARE } else { Settings { reboot: true, ..SOFTWARE } };
+        let reboots = Settings { flags: LAST_RESORT, ..SOFTWARE };
+        let settings = if hardware { HARDWARE } else { reboots };
         let (mut story, mut model) = (Story::of(settings), Model::default());
         for step in steps {
             match step {

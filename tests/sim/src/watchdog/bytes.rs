@@ -3,24 +3,9 @@
 use nodemedic_protocol::Millis;
 use nodemedic_protocol::work::Enforcement;
 use nodemedic_sim_agent_core::UnitKey;
-use nodemedic_watchdog::beat::{HEADER, Promise, RECORD, Status, VERSION};
+use nodemedic_watchdog::beat::{HEADER, RECORD, Status, VERSION};
 
 use super::{Answered, Named};
-
-/// What has to be gone with a unit, its cgroup or the session of its process; with a deadline and a
-/// grace.
-pub(super) fn target(
-    systemd: bool,
-    unit: &UnitKey,
-    leader: Option<u32>,
-    (deadline, grace): (u64, u64),
-) -> Option<Promise> {
-    if systemd {
-        Promise::cgroup(deadline, grace, &cgroup(unit))
-    } else {
-        leader.map(|pid| Promise::session(deadline, grace, pid, u64::from(pid)))
-    }
-}
 
 fn cgroup(unit: &UnitKey) -> String {
     format!("/system.slice/{unit}.service").replace(' ', "-")

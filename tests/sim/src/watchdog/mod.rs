@@ -8,10 +8,10 @@ use nodemedic_protocol::rng::Rng;
 use nodemedic_protocol::work::Enforcement;
 use nodemedic_protocol::{Boottime, Millis};
 use nodemedic_sim_agent_core::UnitKey;
-use nodemedic_watchdog::beat::{PROMISES_MAX, RECORD};
-use nodemedic_watchdog::verdict::{Guard, Settings};
+use nodemedic_watchdog::beat::{PROMISES_MAX, Promise, RECORD};
+use nodemedic_watchdog::verdict::{Guard, LAST_RESORT, Settings};
 
-use self::bytes::{datagram, read, record, target};
+use self::bytes::{datagram, read, record};
 use crate::clock::True;
 use crate::fact::Host;
 use crate::hands::{Hands, Order, Runs};
@@ -113,9 +113,7 @@ impl Kind {
             hardware: false,
             timeout_ms: 4_000,
             dry_run: false,
-            reboot: false,
-            agent_uid: None,
-            own_uid: 0,
+            uids: [0, 0],
             flags: 0,
             boot_status: 0,
         };
@@ -128,7 +126,7 @@ impl Kind {
             Kind::Software(timeout_ms) => Some(Settings { timeout_ms, ..base }),
             Kind::Reboots(timeout_ms) => Some(Settings {
                 timeout_ms,
-                reboot: true,
+                flags: LAST_RESORT,
                 ..base
             }),
             Kind::Hardware(timeout_ms) => Some(Settings {
@@ -227,8 +225,15 @@ impl World {
         let host = &self.hosts[h];
         let runs = host.processes.iter();
         let runs = runs.filter_map(|(unit, process)| {
-            let target = target(host.systemd, unit, Some(process.pid), (0, 0))?;
-            let unit = unit.clone();
+            let (unit, leader) = (unit.clone(), Some(process.pid));
+            let (deadline, grace) = (Boottime(0), Millis(0));
+            let named = Named {
+                deadline,
+                grace,
+                unit: unit.clone(),
+                leader,
+            };
+            let target = Promise::parse(&record(host.systemd, &named)?)?;
             Some(Runs { target, unit })
         });
         Hands {
