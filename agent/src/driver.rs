@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use nodemedic_agent_core::effect::LogLevel;
 use nodemedic_agent_core::memory::Memory;
-use nodemedic_agent_core::{Act, Agent, Effect};
+use nodemedic_agent_core::{Act, ActionId, Agent, Effect, Input};
 use nodemedic_agent_host::manager::Units;
 use nodemedic_agent_host::watchdog::WatchdogClient;
 use nodemedic_edge::clock;
@@ -47,10 +47,10 @@ pub struct Driver {
     memory_retry_at: Option<Boottime>,
     spool_retry_at: Option<Boottime>,
     spool_is_behind: bool,
-    /// Starts that wait for a memory that can be written.
-    held: Vec<(Boottime, Act)>,
     /// Events that the disk has to take before they may leave.
     withheld: Withheld,
+    /// Acts that were not begun, and why; the core decides them anew.
+    not_begun: Vec<(ActionId, &'static str)>,
     farewell: Option<Message>,
 }
 
@@ -74,14 +74,27 @@ impl Driver {
             memory_retry_at: None,
             spool_retry_at: None,
             spool_is_behind: false,
-            held: Vec::new(),
             withheld: Withheld::default(),
+            not_begun: Vec::new(),
             farewell: None,
         }
     }
 
     /// Does all that can be done now.
     pub fn pump(&mut self, agent: &mut Agent, now: Boottime) {
+        self.pump_once(agent, now);
+        if self.not_begun.is_empty() {
+            return;
+        }
+        for (action, why) in core::mem::take(&mut self.not_begun) {
+            let why = why.to_owned();
+            agent.handle(clock::now(), Input::NotBegun { action, why });
+        }
+        // What is decided anew waits first, so one more round does all of it.
+        self.pump_once(agent, now);
+    }
+
+    fn pump_once(&mut self, agent: &mut Agent, now: Boottime) {
         while let Some(effect) = agent.poll_effect() {
             self.waiting.push_back(effect);
         }
@@ -163,10 +176,9 @@ impl Driver {
 
     /// A start counts in a budget; while that cannot be written down, nothing is started.
     fn act(&mut self, act: Act) {
-        self.held.retain(|(_, held)| held.unit != act.unit);
         if self.memory_is_broken() && matches!(act.verb, Verb::Start | Verb::Restart) {
-            tracing::error!("{} waits: its restart cannot be written down", act.unit);
-            self.held.push((clock::boottime() + act.timeout, act));
+            let why = "its restart cannot be written down";
+            self.not_begun.push((act.action, why));
         } else {
             tracing::info!("{} {}", act.verb, act.unit);
             self.units.act(act);
@@ -194,8 +206,11 @@ impl Driver {
             );
             let earlier = self.waiting.drain(..at).collect::<Vec<_>>();
             for effect in earlier.into_iter().rev() {
-                if !matches!(&effect, Effect::Act(act) if act.unit == stop.unit) {
-                    self.waiting.push_front(effect);
+                match effect {
+                    Effect::Act(act) if act.unit == stop.unit => {
+                        self.not_begun.push((act.action, "its stop came first"));
+                    }
+                    effect => self.waiting.push_front(effect),
                 }
             }
             self.act(stop);
@@ -235,17 +250,6 @@ impl Driver {
             // Told once, with the events that wait for it.
             Some(error) if written.unspooled > 0 => tracing::debug!("{error}"),
             Some(error) => tracing::error!("{error}"),
-            None if written.memory && self.memory_retry_at.is_none() => {
-                // One that is over its time is over for the core too, which has seen since then
-                // how the unit is.
-                let in_time = |(until, act)| (now < until).then_some(act);
-                for act in core::mem::take(&mut self.held)
-                    .into_iter()
-                    .filter_map(in_time)
-                {
-                    self.act(act);
-                }
-            }
             None => {}
         }
     }

@@ -86,17 +86,15 @@ impl Storage {
     /// When a directory cannot be used; the message says what to do.
     pub fn open(state: &Path, run: &Path, boot: &BootId) -> anyhow::Result<(Storage, Found)> {
         let store = Store::open(state, run)?;
-        let memory = store.memory()?;
+        let (memory, complaints) = store.memory(boot)?;
         let leases = store.leases(boot)?;
         let (spool, spooled, complaint) = Spool::open(state)?;
-        for complaint in [memory.complaint, leases.complaint, complaint]
-            .into_iter()
-            .flatten()
-        {
+        let others = [leases.complaint, complaint].into_iter().flatten();
+        for complaint in complaints.into_iter().chain(others) {
             tracing::error!("{complaint}");
         }
         // Better now than at the first restart of a service.
-        store.keep_memory(&memory.value)?;
+        store.keep_memory(&memory)?;
         let spooled_through = spool.through();
         let (orders, inbox) = channel();
         let (answers, written) = mpsc::channel(ORDERS_MAX);
@@ -112,7 +110,7 @@ impl Storage {
             spooled: spooled_through,
         };
         let found = Found {
-            memory: memory.value,
+            memory,
             leases: leases.value,
             spool: spooled,
         };

@@ -122,6 +122,7 @@ impl World {
             run,
             generation: GENERATION,
             stop_grace: Millis(1000),
+            begin_by: None,
             gate: starts.then_some(Gate { deadline, promise }),
         })
     }
@@ -144,8 +145,8 @@ impl World {
         assert!(!self.hands.path("ran").exists(), "the work ran");
         assert!(!lives(gate), "the gate is still there");
         assert_eq!(self.hands.units.targets().of(&unit()), None);
-        let state = self.hands.dir.path().join("state");
-        let record = state.join("command/boot-1/work.db.json");
+        let run = self.hands.dir.path().join("run");
+        let record = run.join("command/boot-1/work.db.json");
         assert!(!record.exists(), "its record is still there");
     }
 }

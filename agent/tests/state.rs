@@ -116,8 +116,9 @@ fn nothing_is_restarted_while_its_restart_cannot_be_written_down() {
     let pid = nix::unistd::Pid::from_raw(agent.began()[0]);
     nix::sys::signal::killpg(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
     agent.until("it does not say that it waits", |agent| {
-        agent.log().contains("its restart cannot be written down")
-            || agent.log().contains("nothing is started until then")
+        agent
+            .log()
+            .contains("was not begun: its restart cannot be written down")
     });
     let since = clock::boottime();
     agent.until("the clock stands", |agent| {
@@ -128,6 +129,36 @@ fn nothing_is_restarted_while_its_restart_cannot_be_written_down() {
     agent.until("it does not begin again", |agent| agent.began().len() == 2);
     let memory = std::fs::read_to_string(agent.path("state/memory.json")).unwrap();
     assert!(memory.contains("\"uses\":[{"), "{memory}");
+}
+
+#[test]
+fn a_state_that_is_emptied_under_a_running_host_forgets_neither_what_runs_nor_its_restarts() {
+    let mut agent = Alone::new(|_| {});
+    agent.until("it does not begin", |agent| agent.began().len() == 1);
+    let pid = nix::unistd::Pid::from_raw(agent.began()[0]);
+    nix::sys::signal::killpg(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    agent.until("it does not begin again", |agent| agent.began().len() == 2);
+    let used = |agent: &Alone| {
+        let memory = std::fs::read_to_string(agent.path("state/memory.json"));
+        memory.is_ok_and(|text| {
+            text.matches("\"unit\":{\"service\":\"web\"},\"boot_id\"")
+                .count()
+                == 1
+        })
+    };
+    agent.until("the restart is not written down", used);
+    agent.child.kill().unwrap();
+    agent.child.wait().unwrap();
+    std::fs::remove_dir_all(agent.path("state")).unwrap();
+    agent.child = common::spawn(&[common::AGENT], agent.dir.path());
+    agent.until("it says nothing of it", |agent| {
+        agent.log().contains("older than what this boot knows")
+    });
+    agent.until("the use is forgotten", used);
+    let pid = nix::unistd::Pid::from_raw(agent.began()[1]);
+    nix::sys::signal::killpg(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    // It holds what ran: its end is seen, and there is one of it again.
+    agent.until("it does not begin again", |agent| agent.began().len() == 3);
 }
 
 #[test]

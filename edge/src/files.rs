@@ -36,6 +36,22 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileErro
     })
 }
 
+/// Replaces the file at `path` by `bytes` for every later reader on this boot, and waits for no
+/// disk: after a power cut it may be gone or torn. For what means nothing after a reboot.
+///
+/// One writer per path at a time, as for [`write_atomic`].
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    let temporary = temporary_beside(path);
+    let written = write_whole(&temporary, bytes, mode)
+        .map(drop)
+        .and_then(|()| std::fs::rename(&temporary, path));
+    written.map_err(|cause| {
+        // As above.
+        let _ = std::fs::remove_file(&temporary);
+        failed("write", path, cause)
+    })
+}
+
 /// The whole file, or `None` when there is none; a file above `max_bytes` is an error, as is one
 /// that is not a regular file.
 pub fn read_capped(path: &Path, max_bytes: usize) -> Result<Option<Vec<u8>>, FileError> {
@@ -84,6 +100,10 @@ fn try_read_capped(path: &Path, max_bytes: usize) -> io::Result<Vec<u8>> {
 }
 
 fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    write_whole(path, bytes, mode)?.sync_all()
+}
+
+fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let mut file = options
         .write(true)
@@ -94,7 +114,7 @@ fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     // A left-over of a crash may carry another mode, and the umask may have taken bits away.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
-    file.sync_all()
+    Ok(file)
 }
 
 fn sync_dir(path: &Path) -> io::Result<()> {
@@ -161,6 +181,9 @@ mod tests {
         write_atomic(&path, b"second", 0o640).unwrap();
         assert_eq!(read_capped(&path, 100).unwrap().unwrap(), b"second");
         assert_eq!(mode(&path), 0o640);
+        replace(&path, b"third", 0o600).unwrap();
+        assert_eq!(read_capped(&path, 100).unwrap().unwrap(), b"third");
+        assert_eq!(mode(&path), 0o600);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 

@@ -198,6 +198,9 @@ impl Agent {
             Input::Probed { unit, verdict } => {
                 self.supervisor.probed(out, &mut self.book, &unit, verdict);
             }
+            Input::NotBegun { action, why } => {
+                self.supervisor.not_begun(out, &mut self.book, action, &why);
+            }
             Input::ActionEnded {
                 action,
                 outcome,
@@ -324,6 +327,7 @@ impl Agent {
             return;
         }
         self.remembered = Memory {
+            writes: memory.writes.saturating_add(1),
             assignment,
             ..memory
         };
@@ -335,6 +339,7 @@ impl Agent {
     fn memory(&self) -> Memory {
         let mut memory = Memory {
             version: VERSION,
+            writes: self.remembered.writes,
             boot_id: Some(self.facts.session.boot_id.clone()),
             epoch_seen: self.epoch_seen,
             works: self.works.memory(),

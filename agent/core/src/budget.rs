@@ -17,6 +17,11 @@ use crate::unit::UnitKey;
 /// Longest window that a configuration may ask for: a week. Older uses are forgotten.
 pub const WINDOW_MAX: Millis = Millis::from_secs(7 * 24 * 3600);
 
+/// A restart begins at most so long after it was decided, or it is decided anew. Its use counts
+/// from the end of that time, so none ever counts from before it was done. A disk that needs longer
+/// to keep a few kilobytes is ill.
+pub(crate) const BEGIN_WITHIN: Millis = Millis::from_secs(10);
+
 /// All budgets of this host.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
@@ -48,7 +53,7 @@ impl Budget {
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    /// Takes one use.
+    /// Takes one use, for a restart that begins within [`BEGIN_WITHIN`].
     ///
     /// # Errors
     /// The budget as it stands, when it is spent.
@@ -71,7 +76,7 @@ impl Budget {
         self.uses.push(Use {
             unit: unit.clone(),
             boot_id: self.boot_id.clone(),
-            at: now.boot,
+            at: now.boot + BEGIN_WITHIN,
             wall: now.wall,
         });
         Ok(stand(used + 1))
@@ -137,9 +142,10 @@ mod tests {
         let mut budget = Budget::new(boot("a"), Vec::new());
         assert_eq!(budget.take(at(100, 0), &unit(), &policy()).unwrap().used, 1);
         assert_eq!(budget.take(at(200, 0), &unit(), &policy()).unwrap().used, 2);
-        assert!(budget.take(at(699, 0), &unit(), &policy()).is_err());
-        assert_eq!(budget.take(at(700, 0), &unit(), &policy()).unwrap().used, 2);
-        assert!(budget.take(at(799, 0), &unit(), &policy()).is_err());
+        // Each may have begun ten seconds after it was taken.
+        assert!(budget.take(at(709, 0), &unit(), &policy()).is_err());
+        assert_eq!(budget.take(at(710, 0), &unit(), &policy()).unwrap().used, 2);
+        assert!(budget.take(at(809, 0), &unit(), &policy()).is_err());
     }
 
     #[test]

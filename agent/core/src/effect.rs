@@ -71,7 +71,8 @@ pub enum Effect {
         /// The last one to go.
         through: Seq,
     },
-    /// Keep this over restarts and reboots.
+    /// Keep this over restarts and reboots, and a copy of it on a tmpfs over restarts on this boot:
+    /// the next run takes [`Memory::newest`] of the two.
     Remember(Box<Memory>),
     /// Keep this over restarts of the agent on this boot; it need not survive a crash of the host,
     /// so it belongs on a tmpfs.
@@ -120,6 +121,10 @@ pub struct Act {
     pub stop_grace: Millis,
     /// After so long the action is over: `TimedOut`.
     pub timeout: Millis,
+    /// After this moment it is not begun any more but answered with
+    /// [`NotBegun`](crate::Input::NotBegun). The use that a `Restart` takes of its budget counts
+    /// from here. Absent for what ends something: that is never too late.
+    pub begin_by: Option<Boottime>,
     /// What must stand at the very moment of a `Start`, or of the starting half of a `Restart`;
     /// absent for what anybody may hold. An act whose gate stays shut ends as `Failed` with
     /// [`DownCause::TurnedAway`](crate::DownCause), and nothing of the unit has run.

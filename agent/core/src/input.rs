@@ -39,7 +39,16 @@ pub enum Input {
         /// What it found.
         verdict: Verdict,
     },
-    /// An `Effect::Act` is over. Exactly one comes for each act.
+    /// An `Effect::Act` was not begun and will not be: nothing was done. It comes in the place of
+    /// `ActionEnded`, for a `Start` or `Restart` that cannot be written down, and for what could
+    /// not begin in time.
+    NotBegun {
+        /// Which.
+        action: ActionId,
+        /// Why.
+        why: String,
+    },
+    /// An `Effect::Act` is over. Exactly one comes for each act that was begun.
     ActionEnded {
         /// Which.
         action: ActionId,

@@ -24,6 +24,9 @@ pub const VERSION: u32 = 1;
 pub struct Memory {
     /// See [`VERSION`].
     pub version: u32,
+    /// Counts what was remembered, over restarts and reboots: of two the higher one is the newer.
+    #[serde(default)]
+    pub writes: u64,
     /// The boot that wrote it; absent only in a fresh one.
     pub boot_id: Option<BootId>,
     /// The newest action that was begun.
@@ -69,6 +72,7 @@ impl Default for Memory {
     fn default() -> Memory {
         Memory {
             version: VERSION,
+            writes: 0,
             boot_id: None,
             last_action: ActionId(0),
             epoch_seen: Epoch(0),
@@ -83,6 +87,21 @@ impl Default for Memory {
             watchdog_told: WatchdogTold::default(),
             declared_on: None,
         }
+    }
+}
+
+impl Memory {
+    /// What is known on this boot: what the disk says, or the copy that was kept beside the leases,
+    /// on a tmpfs, where that is newer. What runs on this boot was begun by an agent that wrote
+    /// both; so a disk that is set back under a running host makes nobody forget it.
+    #[must_use]
+    pub fn newest(disk: Memory, of_boot: Option<Memory>, boot: &BootId) -> Memory {
+        let newer = of_boot.filter(|copy| {
+            copy.version == VERSION
+                && copy.boot_id.as_ref() == Some(boot)
+                && copy.writes > disk.writes
+        });
+        newer.unwrap_or(disk)
     }
 }
 
@@ -112,9 +131,9 @@ pub struct Use {
     pub unit: UnitKey,
     /// On which boot.
     pub boot_id: BootId,
-    /// When, on that boot's clock.
+    /// The latest moment at which it may have begun, on that boot's clock.
     pub at: Boottime,
-    /// When, for people.
+    /// When it was decided, for people.
     pub wall: WallTime,
 }
 

@@ -18,7 +18,7 @@ use nodemedic_agent_host::manager::target::Target;
 use nodemedic_agent_host::sampler::pid_stat::of_session;
 use nodemedic_protocol::event::{Outcome, Verb};
 use nodemedic_protocol::work::{Check, ProbeSpec, Run};
-use nodemedic_protocol::{Generation, Millis};
+use nodemedic_protocol::{Boottime, Generation, Millis};
 use tokio::time::timeout;
 
 use common::{GENERATION, Hands, Order, command, lives, sh, stat, unit};
@@ -51,11 +51,22 @@ impl World {
     }
 
     fn order(&mut self, verb: Verb, run: &Run, grace: u64) -> ActionId {
+        self.order_by(verb, run, grace, None)
+    }
+
+    fn order_by(
+        &mut self,
+        verb: Verb,
+        run: &Run,
+        grace: u64,
+        begin_by: Option<Boottime>,
+    ) -> ActionId {
         self.0.order(Order {
             verb,
             run,
             generation: GENERATION,
             stop_grace: Millis(grace),
+            begin_by,
             gate: None,
         })
     }
@@ -189,7 +200,7 @@ async fn an_agent_killed_between_the_start_and_its_record_still_finds_the_unit()
     let run = sh("exec sleep 1000");
     let pid = world.start(&run).await;
     // Back to the record as it is before the new process is known.
-    let path = world.0.dir.path().join("state/command/boot-1/work.db.json");
+    let path = world.0.dir.path().join("run/command/boot-1/work.db.json");
     let mut record: serde_json::Value =
         serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     record["pid"] = serde_json::Value::Null;
@@ -281,6 +292,7 @@ async fn another_generation_is_never_started_beside_the_one_that_runs() {
         verb: Verb::Start,
         run: &run,
         generation: Generation(8),
+        begin_by: None,
         stop_grace: Millis(100),
         gate: None,
     });
@@ -344,4 +356,39 @@ async fn without_systemd_a_unit_is_unknown_with_the_reason() {
     );
     let (outcome, _) = world.act(Verb::Start, &run, 100).await;
     assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_state_that_is_set_back_loses_sight_of_nothing_that_runs() {
+    let mut world = World::new();
+    let run = sh("exec sleep 1000");
+    let pid = world.start(&run).await;
+    // As far back as it goes.
+    std::fs::remove_dir_all(world.0.dir.path().join("state")).unwrap();
+    let mut world = world.restart();
+    assert_eq!(pid_of(&world.watch(&run).await), pid);
+    let (outcome, _) = world.act(Verb::Stop, &run, 1000).await;
+    assert_eq!(outcome, Outcome::Done);
+    assert!(!lives(pid));
+}
+
+#[tokio::test]
+async fn an_act_whose_time_to_begin_is_over_is_not_begun_and_says_so() {
+    let mut world = World::new();
+    let run = sh("exec sleep 1000");
+    let pid = world.start(&run).await;
+    let late = world.order_by(Verb::Restart, &run, 1000, Some(Boottime(1)));
+    let why = loop {
+        match world.0.next().await {
+            Input::NotBegun { action, why } if action == late => break why,
+            Input::ActionEnded { action, .. } if action == late => panic!("it was begun"),
+            _ => {}
+        }
+    };
+    assert!(why.contains("over"), "{why}");
+    assert!(lives(pid), "nothing was done to it");
+    let (outcome, seen) = world.act(Verb::Restart, &run, 1000).await;
+    assert_eq!(outcome, Outcome::Done, "the next one is");
+    assert_ne!(pid_of(&seen), pid);
+    world.act(Verb::Stop, &run, 1000).await;
 }

@@ -78,7 +78,8 @@ impl World {
             Effect::Unwatch { unit } => {
                 self.watched.remove(&unit);
             }
-            Effect::Act(act) => self.act(act),
+            Effect::Act(act) if self.disk_takes > Millis::ZERO => self.wait_for_disk(act),
+            Effect::Act(act) => self.begin(act),
             Effect::Publish { message, token } => {
                 if let Some(token) = token {
                     self.later(Input::Delivered(token));
@@ -99,16 +100,63 @@ impl World {
                 self.spool.trimmed = through;
                 self.spool.events.retain(|e| e.seq > through);
             }
-            Effect::Remember(memory) => self.memory = *memory,
+            Effect::Remember(memory) => {
+                self.copy = Some(*memory.clone());
+                if !self.full {
+                    self.memory = *memory;
+                }
+            }
             Effect::RememberLeases(leases) => self.leases = Some(leases),
             Effect::Promise(promises) => self.promises = promises,
             Effect::Log { .. } => {}
         }
     }
 
+    /// A stop does not wait for long, and nothing from before it is begun after it.
+    fn wait_for_disk(&mut self, act: Act) {
+        let starts = matches!(act.verb, Verb::Start | Verb::Restart);
+        let wait = if starts {
+            self.disk_takes
+        } else {
+            for at in (0..self.pending.len()).rev() {
+                if let (_, Pending::Begin(earlier)) = &self.pending[at]
+                    && earlier.unit == act.unit
+                {
+                    let (action, why) = (earlier.action, "a stop came first".to_string());
+                    self.pending.remove(at);
+                    self.later(Input::NotBegun { action, why });
+                }
+            }
+            self.disk_takes.min(Millis::from_secs(2))
+        };
+        self.pending
+            .push((self.now.boot + wait, Pending::Begin(act)));
+    }
+
+    /// What the shell does with an act: a start that cannot be written down is not begun, nor one
+    /// that comes too late.
+    pub(super) fn begin(&mut self, act: Act) {
+        let starts = matches!(act.verb, Verb::Start | Verb::Restart);
+        let why = if starts && self.full {
+            "it cannot be written down"
+        } else if act.begin_by.is_some_and(|by| by < self.now.boot) {
+            "the disk took too long"
+        } else {
+            return self.act(act);
+        };
+        let (action, why) = (act.action, why.to_string());
+        self.later(Input::NotBegun { action, why });
+    }
+
     fn act(&mut self, act: Act) {
+        let remembered = if self.full {
+            self.copy.as_ref()
+        } else {
+            Some(&self.memory)
+        };
+        let remembered = remembered.map_or(&[][..], |memory| &memory.intents);
         assert!(
-            self.memory.intents.iter().any(|i| i.action == act.action),
+            remembered.iter().any(|i| i.action == act.action),
             "an act that is not remembered first: {act:?}"
         );
         let (same, other) = self

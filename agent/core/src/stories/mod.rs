@@ -3,6 +3,7 @@
 
 mod checks;
 mod coordinator;
+mod disk;
 mod gate;
 mod given;
 mod hands;
@@ -93,6 +94,12 @@ pub(super) struct World {
     /// Real time since the story began; goes on over reboots.
     pub elapsed: Millis,
     pub memory: Memory,
+    /// Its copy on a tmpfs; goes with the boot.
+    pub copy: Option<Memory>,
+    /// The disk takes nothing.
+    full: bool,
+    /// The disk takes so long for each memory; acts wait for it.
+    pub disk_takes: Millis,
     pub leases: Option<LeaseMemory>,
     pub spool: Spooled,
     pub things: BTreeMap<UnitKey, Thing>,
@@ -120,6 +127,7 @@ pub(super) struct World {
 enum Pending {
     Input(Box<Input>),
     Look(UnitKey),
+    Begin(Act),
     Done(Act),
 }
 
@@ -145,6 +153,9 @@ impl World {
             now,
             elapsed: Millis::ZERO,
             memory: Memory::default(),
+            copy: None,
+            full: false,
+            disk_takes: Millis::ZERO,
             leases: None,
             spool,
             things: BTreeMap::new(),
@@ -169,9 +180,14 @@ impl World {
         world
     }
 
-    /// The agent is killed and started again; what runs keeps running.
+    /// The agent is killed and started again; what runs keeps running. It does not start on a disk
+    /// that takes nothing.
     pub(super) fn restart_agent(&mut self) {
         self.starts += 1;
+        self.full = false;
+        let copy = self.copy.clone();
+        let boot_id = &self.session.boot_id;
+        self.memory = Memory::newest(core::mem::take(&mut self.memory), copy, boot_id);
         self.session.session_id = SessionId::new(format!("run-{}", self.starts)).unwrap();
         self.watched.clear();
         self.pending.clear();
@@ -196,12 +212,21 @@ impl World {
         self.elapsed = self.elapsed + Millis(1_000);
         self.session.boot_id = BootId::new(format!("boot-{}", self.starts + 1)).unwrap();
         self.leases = None;
+        self.copy = None;
         self.reckoned.clear();
         for thing in self.things.values_mut() {
             thing.runs = None;
             thing.why_not = DownCause::NotStarted;
         }
         self.restart_agent();
+    }
+
+    /// The disk takes nothing, or what it should have taken.
+    pub(super) fn fill_disk(&mut self, full: bool) {
+        self.full = full;
+        if let Some(copy) = self.copy.clone().filter(|_| !full) {
+            self.memory = copy;
+        }
     }
 
     pub(super) fn input(&mut self, input: Input) {
@@ -293,6 +318,7 @@ impl World {
             match pending {
                 Pending::Input(input) => self.input(*input),
                 Pending::Look(unit) => self.observe(&unit),
+                Pending::Begin(act) => self.begin(act),
                 Pending::Done(act) => self.done(&act),
             }
         }

@@ -26,6 +26,9 @@ enum Blow {
         back: u64,
     },
     Reorder,
+    DiskFull(bool),
+    DiskTakes(u64),
+    SetBack,
 }
 
 fn blow() -> impl Strategy<Value = Blow> {
@@ -43,6 +46,9 @@ fn blow() -> impl Strategy<Value = Blow> {
             .prop_map(|(work, generation, stop)| Blow::Assign { work, generation, stop }),
         1 => (1_u64..4).prop_map(|back| Blow::Stale { back }),
         1 => Just(Blow::Reorder),
+        2 => any::<bool>().prop_map(Blow::DiskFull),
+        2 => (0_u64..30_000).prop_map(Blow::DiskTakes),
+        1 => Just(Blow::SetBack),
     ]
 }
 
@@ -101,6 +107,10 @@ impl Run {
             Blow::Stale { back } => {
                 let revision = world.revision.saturating_sub(back);
                 let before = world.agent.status(world.now);
+                // What a full disk did not take is forgotten with its boot.
+                if before.revision < Revision(revision) {
+                    return;
+                }
                 let command = world.assignment(revision, vec![]);
                 world.sent.clear();
                 world.receive(command);
@@ -109,6 +119,13 @@ impl Run {
                 assert_eq!(before.works, after.works, "an old revision did something");
             }
             Blow::Reorder => world.pending.reverse(),
+            Blow::DiskFull(full) => world.fill_disk(full),
+            Blow::DiskTakes(ms) => world.disk_takes = Millis(ms),
+            // As empty as it can be: the copy of this boot is what is left.
+            Blow::SetBack => {
+                world.memory = Memory::default();
+                world.restart_agent();
+            }
         }
         self.check_generations();
     }
@@ -188,6 +205,8 @@ proptest! {
             run.blow(blow);
         }
         let world = &mut run.world;
+        world.disk_takes = Millis::ZERO;
+        world.fill_disk(false);
         for key in keys() {
             let thing = world.thing(&key);
             thing.broken = false;

@@ -11,6 +11,7 @@ use nodemedic_protocol::health::Reason;
 use nodemedic_protocol::{Boottime, Millis};
 
 use super::{Ctx, Ended, Goal, Permit, Plan, Stage};
+use crate::budget::BEGIN_WITHIN;
 use crate::effect::{Act, Effect};
 use crate::input::{DownCause, Seen, Verdict};
 use crate::unit::UnitKey;
@@ -39,7 +40,7 @@ pub(crate) struct Unit {
     pub(super) failures: u32,
     /// Stops and fences in a row that could not be proved.
     pub(super) unproved: u32,
-    /// Starts in a row whose gate stayed shut.
+    /// Starts in a row that were none: their gate stayed shut, or they could not begin.
     pub(super) turned_away: u32,
     /// Since when it runs well without a break.
     pub(super) well_since: Option<Boottime>,
@@ -278,6 +279,11 @@ impl Unit {
             environment: self.plan.environment.clone(),
             stop_grace,
             timeout,
+            begin_by: match verb {
+                Verb::Start => Some(now + timeout),
+                Verb::Restart => Some(now + BEGIN_WITHIN),
+                Verb::Stop | Verb::Fence | Verb::Unfence => None,
+            },
             gate: match verb {
                 Verb::Start | Verb::Restart => self.permit.gate(),
                 Verb::Stop | Verb::Fence | Verb::Unfence => None,

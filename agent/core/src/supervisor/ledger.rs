@@ -109,6 +109,11 @@ impl Ledger {
         Some(intent)
     }
 
+    /// Forgets an action that was not begun: nothing was done, so there is nothing to record.
+    pub(crate) fn strike(&mut self, action: ActionId) -> Option<Intent> {
+        self.open.remove(&action).map(|(intent, _)| intent)
+    }
+
     /// True when the next start of this is a restart.
     pub(crate) fn was_started(&self, unit: &UnitKey, generation: Option<Generation>) -> bool {
         self.started.contains(&Started {

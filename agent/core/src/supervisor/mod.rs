@@ -155,6 +155,21 @@ impl Supervisor {
         self.with(out, book, &intent.unit, |unit, ctx| unit.ended(ctx, ended));
     }
 
+    pub(crate) fn not_begun(
+        &mut self,
+        out: &mut Out,
+        book: &mut Book,
+        action: ActionId,
+        why: &str,
+    ) {
+        if let Some(intent) = self.tools.ledger.strike(action) {
+            let unit = intent.unit.clone();
+            self.with(out, book, &unit, |unit, ctx| {
+                unit.not_begun(ctx, intent, why)
+            });
+        }
+    }
+
     /// Sets what a unit is to do, and whether it may start now.
     pub(crate) fn aim(
         &mut self,

@@ -34,9 +34,11 @@ const ORDERS_MAX: usize = 16;
 /// Where things are kept.
 #[derive(Clone, Debug)]
 pub struct UnitSettings {
-    /// Durable state of the agent: records, logs and directories of works are below.
+    /// Durable state of the agent: logs and directories of works are below.
     pub state: PathBuf,
-    /// Run-time state: environment files of templated units are below.
+    /// Run-time state of this boot: records of what was started, and environment files of templated
+    /// units, are below. On a tmpfs, so that a state that is set back loses sight of nothing that
+    /// runs.
     pub run: PathBuf,
     /// This boot.
     pub boot_id: BootId,
@@ -109,7 +111,7 @@ impl Units {
             places: Places {
                 records: self
                     .settings
-                    .state
+                    .run
                     .join("command")
                     .join(self.settings.boot_id.as_str()),
                 logs: self.settings.state.join("log"),

@@ -213,6 +213,15 @@ impl Task {
         prober: &mut Prober,
         orders: &mut mpsc::Receiver<Order>,
     ) -> Option<Order> {
+        // After a slow disk, or a pause of the agent. The core counts on it that this is not begun.
+        if act.begin_by.is_some_and(|by| by < clock::boottime()) {
+            let not_begun = Input::NotBegun {
+                action: act.action,
+                why: "its time to begin was over".to_owned(),
+            };
+            let _agent_ends = self.inputs.send(not_begun).await;
+            return None;
+        }
         // Between the first step of a stop and the end of a start a probe would only tell what is
         // known.
         if act.verb != Verb::Unfence {

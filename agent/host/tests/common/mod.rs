@@ -13,7 +13,7 @@ use nodemedic_agent_host::sampler::pid_stat::{Stat, stat_of};
 use nodemedic_agent_host::watchdog::confirm::{self, Questions};
 use nodemedic_protocol::event::{Outcome, Verb};
 use nodemedic_protocol::work::{ProbeSpec, Run};
-use nodemedic_protocol::{BootId, Generation, Millis, WorkName};
+use nodemedic_protocol::{BootId, Boottime, Generation, Millis, WorkName};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 use tokio::sync::mpsc;
@@ -38,6 +38,7 @@ pub struct Order<'a> {
     pub run: &'a Run,
     pub generation: Generation,
     pub stop_grace: Millis,
+    pub begin_by: Option<Boottime>,
     pub gate: Option<Gate>,
 }
 
@@ -105,6 +106,7 @@ impl Hands {
             environment: BTreeMap::from([("NODEMEDIC_NODE".into(), "node-1".into())]),
             stop_grace: order.stop_grace,
             timeout: Millis(40_000),
+            begin_by: order.begin_by,
             gate: order.gate,
         });
         action

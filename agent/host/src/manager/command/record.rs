@@ -1,10 +1,10 @@
-//! What was started, kept on disk so that the next agent finds it.
+//! What was started, kept in a file so that the next agent finds it.
 //!
 //! A record is written before the program starts and completed after. The new process itself writes
 //! its number in between, so an agent that is killed at any point leaves nothing unknown behind.
-//! Records of another boot mean nothing: no process survives one. So they lie in a directory of
-//! their boot, and need not survive a crash of the host: writing one waits for no disk, and a
-//! restart is that much quicker.
+//! Records of another boot mean nothing: no process survives one. So they lie on a tmpfs, in a
+//! directory of their boot. They need not survive a crash of the host: writing one waits for no
+//! disk, and a restart is that much quicker. And nobody who sets the state's disk back takes them.
 
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -116,6 +116,7 @@ mod tests {
             ]),
             stop_grace: Millis(1),
             timeout: Millis(1),
+            begin_by: None,
             gate: None,
         };
         write(&path, &work, &act).await.unwrap();
