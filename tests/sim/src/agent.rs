@@ -5,7 +5,7 @@ use nodemedic_protocol::event::Verb;
 use nodemedic_protocol::inventory::Inventory;
 use nodemedic_protocol::message::{Answer, Command, CommandBody, Message};
 use nodemedic_protocol::sample::Sample;
-use nodemedic_sim_agent_core::{Agent, Effect, Facts, Input, Memory, ToNode};
+use nodemedic_sim_agent_core::{Act, Agent, Effect, Facts, Input, Memory, ToNode};
 
 use crate::fact::{Fact, Host};
 use crate::works;
@@ -30,6 +30,7 @@ impl World {
             self.at_moment(until, Event::AgentStart(h, boot));
             return;
         }
+        self.find_memory(h);
         let seed = self.rng.next_u64();
         let host = &mut self.hosts[h];
         host.run += 1;
@@ -58,6 +59,20 @@ impl World {
         self.at(20, Event::Sample(h, run));
         let delay = self.between(30, 400);
         self.at(delay, Event::Connect(h, run));
+    }
+
+    /// The disk's word, or that of this boot's copy where that is newer; written before all else.
+    fn find_memory(&mut self, h: Host) {
+        let host = &mut self.hosts[h];
+        let boot_id = host.session().boot_id;
+        let disk = host.disk.memory.clone();
+        let found = Memory::newest(disk, host.copy.clone(), &boot_id);
+        let forgets = host.disk.set_back_from.take() > Some(found.writes);
+        host.disk.memory = found.clone();
+        host.copy = Some(found);
+        if forgets {
+            self.fact(Fact::Forgets { host: h });
+        }
     }
 
     pub(crate) fn agent_wake(&mut self, h: Host, run: u64) {
@@ -277,17 +292,7 @@ impl World {
             Effect::Unwatch { unit } => {
                 self.hosts[h].watched.remove(&unit);
             }
-            Effect::Act(act) => {
-                let starts = matches!(act.verb, Verb::Start | Verb::Restart);
-                let held = &mut self.hosts[h].disk.held;
-                held.retain(|(_, other)| other.unit != act.unit);
-                if starts && self.hosts[h].disk.unsaved.is_some() {
-                    let until = self.hosts[h].now(self.now).boot + act.timeout;
-                    self.hosts[h].disk.held.push((until, act));
-                } else {
-                    self.act(h, act);
-                }
-            }
+            Effect::Act(act) => self.begin_act(h, act),
             Effect::Publish { message, token } => {
                 self.note_answer(h, &message);
                 // An event leaves only when it is on disk; the outbox repeats it.
@@ -309,6 +314,22 @@ impl World {
             }
             Effect::Log { .. } => {}
         }
+    }
+
+    /// What cannot be written down is not begun, nor what comes too late.
+    fn begin_act(&mut self, h: Host, act: Act) {
+        let host = &self.hosts[h];
+        let starts = matches!(act.verb, Verb::Start | Verb::Restart);
+        let why = if starts && host.disk.unsaved.is_some() {
+            "it cannot be written down"
+        } else if act.begin_by.is_some_and(|by| by < host.now(self.now).boot) {
+            "it comes too late"
+        } else {
+            return self.act(h, act);
+        };
+        let (action, why, run) = (act.action, why.to_owned(), host.run);
+        let not_begun = Input::NotBegun { action, why };
+        self.at(1, Event::ToCore(h, run, Box::new(not_begun)));
     }
 
     /// Writes what waits for the spool, in order, as far as the disk takes it.
@@ -351,6 +372,7 @@ impl World {
     }
 
     fn remember(&mut self, h: Host, memory: Memory) {
+        self.hosts[h].copy = Some(memory.clone());
         let disk = &mut self.hosts[h].disk;
         if self.now < disk.full_until {
             disk.unsaved = Some(memory);
@@ -374,15 +396,6 @@ impl World {
         self.write_spool(h);
         if let Some(memory) = self.hosts[h].disk.unsaved.take() {
             self.remember(h, memory);
-        }
-        if self.hosts[h].disk.unsaved.is_none() {
-            let now = self.hosts[h].now(self.now).boot;
-            for (until, act) in std::mem::take(&mut self.hosts[h].disk.held) {
-                // One that is over its time is over for the core too.
-                if now < until {
-                    self.act(h, act);
-                }
-            }
         }
     }
 }

@@ -172,7 +172,11 @@ impl World {
                 error_ms: self.draw_error(),
             },
             5 => Fault::DiskFull { host, span },
-            6 => Fault::RollBack { host, back },
+            6 => Fault::RollBack {
+                host,
+                back,
+                reboots: self.rng.chance(200),
+            },
             7 if self.rng.chance(300) => Fault::SpoolLost { host, back },
             8 if self.hosts[h].dog.kind.outlasts_a_hung_kernel() => Fault::Unkillable {
                 host,

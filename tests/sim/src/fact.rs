@@ -43,6 +43,15 @@ pub enum Fact {
         /// What.
         verb: Verb,
     },
+    /// The gate of a start or restart stayed shut, and its agent hears it: nothing was started.
+    TurnedAway {
+        /// Where.
+        host: Host,
+        /// What.
+        unit: UnitKey,
+        /// By which verb.
+        verb: Verb,
+    },
     /// The agent was shown something about a unit.
     Shown {
         /// Where.
@@ -89,6 +98,8 @@ pub enum Fact {
     Resumed {
         /// Which.
         host: Host,
+        /// So long it may need to find out what ended while it slept.
+        wakes_within: u64,
     },
     /// An agent process began, with nothing seen yet.
     AgentBegan {
@@ -102,6 +113,11 @@ pub enum Fact {
     },
     /// What an agent remembers on disk is as it was once before.
     MemoryRolledBack {
+        /// Where.
+        host: Host,
+    },
+    /// An agent begins with an older memory than that of the agent before it.
+    Forgets {
         /// Where.
         host: Host,
     },

@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use nodemedic_protocol::message::Session;
 use nodemedic_protocol::rng::Rng;
 use nodemedic_protocol::work::Enforcement;
-use nodemedic_protocol::{
-    BootId, Boottime, Epoch, NodeId, Now, Revision, Seq, SessionId, StreamId,
-};
+use nodemedic_protocol::{BootId, Epoch, NodeId, Now, Revision, Seq, SessionId, StreamId};
 use nodemedic_sim_agent_core::{
-    Act, Agent, DownCause, Effect, LeaseMemory, Memory, Promise, Spooled, UnitKey,
+    Agent, DownCause, Effect, LeaseMemory, Memory, Promise, Spooled, UnitKey,
 };
 
+use crate::checks::holders::WAKE_MS;
 use crate::clock::{Clock, RIGHT, True};
 use crate::fact::{Cut, Fact, Host};
 use crate::knobs::Knobs;
@@ -46,6 +45,8 @@ pub struct HostState {
     pub disk: Disk,
     /// On a tmpfs.
     pub leases: Option<LeaseMemory>,
+    /// The same: a copy of what the agent remembers.
+    pub copy: Option<Memory>,
     /// What runs.
     pub processes: BTreeMap<UnitKey, Process>,
     /// How what ran on this boot ended.
@@ -92,8 +93,8 @@ pub struct Disk {
     pub unspooled: Vec<Effect>,
     /// It will try again.
     pub retries: bool,
-    /// Starts that wait for that.
-    pub held: Vec<(Boottime, Act)>,
+    /// The memory was set back, from so many writes.
+    pub set_back_from: Option<u64>,
 }
 
 impl HostState {
@@ -122,9 +123,10 @@ impl HostState {
                 unsaved: None,
                 unspooled: Vec::new(),
                 retries: false,
-                held: Vec::new(),
+                set_back_from: None,
             },
             leases: None,
+            copy: None,
             processes: BTreeMap::new(),
             ended: BTreeMap::new(),
             pending: BTreeMap::new(),
@@ -206,6 +208,7 @@ impl World {
         host.ended.clear();
         host.pending.clear();
         host.leases = None;
+        host.copy = None;
         host.dog.power_off();
         self.fact(Fact::PoweredOff { host: h, by });
     }
@@ -232,9 +235,20 @@ impl World {
     }
 
     pub(crate) fn resume(&mut self, h: Host, boot: u64) {
-        if self.hosts[h].up && self.hosts[h].boot == boot {
-            self.fact(Fact::Resumed { host: h });
+        let host = &self.hosts[h];
+        if !host.up || host.boot != boot {
+            return;
         }
+        // An agent that was frozen before ends nothing. Its device then resets the host.
+        let frozen = host.agent.is_some() && self.now < host.frozen_until;
+        let wakes_within = match host.dog.kind {
+            Kind::Hardware(timeout) if frozen => WAKE_MS + timeout,
+            _ => WAKE_MS,
+        };
+        self.fact(Fact::Resumed {
+            host: h,
+            wakes_within,
+        });
     }
 
     /// The agent is gone, by a crash or after its farewell; what it looked after runs on.
@@ -262,7 +276,6 @@ impl World {
         host.disk.unsaved = None;
         host.disk.unspooled.clear();
         host.disk.retries = false;
-        host.disk.held.clear();
         host.link.agent_up = false;
         let conn = host.link.conn;
         self.fact(Fact::AgentEnded { host: h });
@@ -280,8 +293,10 @@ impl World {
 
     /// What the agent remembers is as it was once before; the agent is dead at that moment.
     pub(crate) fn roll_memory_back(&mut self, h: Host) {
-        if let Some(backup) = self.hosts[h].disk.backup.clone() {
-            self.hosts[h].disk.memory = backup;
+        let disk = &mut self.hosts[h].disk;
+        if let Some(backup) = disk.backup.clone() {
+            disk.set_back_from = disk.set_back_from.max(Some(disk.memory.writes));
+            disk.memory = backup;
             self.fact(Fact::MemoryRolledBack { host: h });
         }
     }

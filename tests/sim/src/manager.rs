@@ -335,10 +335,26 @@ impl World {
             self.hosts[h].ended.insert(unit.clone(), cause);
         }
         let seen = self.seen(h, unit);
+        self.note_turned_away(h, &pending.act, &seen);
         let over = ended(&pending.act, o, self.now - pending.began, seen);
         let run = self.hosts[h].run;
         self.tell_core_of_act(h, run, unit, act, over);
         self.show_all(h, unit);
+    }
+
+    fn note_turned_away(&mut self, h: Host, act: &Act, seen: &Seen) {
+        let cause = match seen {
+            Seen::NotRunning { cause } => cause,
+            Seen::Running { .. } | Seen::Unknown { .. } => return,
+        };
+        if matches!(cause, DownCause::TurnedAway(_)) && self.hosts[h].agent.is_some() {
+            let (unit, verb) = (act.unit.clone(), act.verb);
+            self.fact(Fact::TurnedAway {
+                host: h,
+                unit,
+                verb,
+            });
+        }
     }
 
     /// The end of an act is noted for the checkers while it is still known as pending.

@@ -75,10 +75,11 @@ fn on_host(fact: &Fact) -> Option<String> {
             (host, by.to_owned())
         }
         Fact::Suspended { host } => (host, "is suspended".to_owned()),
-        Fact::Resumed { host } => (host, "goes on".to_owned()),
+        Fact::Resumed { host, .. } => (host, "goes on".to_owned()),
         Fact::AgentBegan { host } => (host, "the agent starts".to_owned()),
         Fact::AgentEnded { host } => (host, "the agent ends".to_owned()),
         Fact::MemoryRolledBack { host } => (host, "its disk is as it was before".to_owned()),
+        Fact::Forgets { host } => (host, "the agent knows less than it did".to_owned()),
         Fact::Said { host, text } => (host, format!("the watchdog: {text}")),
         Fact::Began {
             host,

@@ -58,6 +58,7 @@ fn kind(fact: &Fact) -> Option<&'static str> {
         Fact::PoweredOff { by: Cut::Fence, .. } => "hosts fenced",
         Fact::Resumed { .. } => "suspends",
         Fact::MemoryRolledBack { .. } => "memories rolled back",
+        Fact::Forgets { .. } => "agents that forgot",
         Fact::Answered {
             obeyed: false,
             void: Some(_),
@@ -148,6 +149,7 @@ fn a_thousand_worlds_keep_every_property_and_come_to_rest() {
         ("agent pauses", 200),
         ("suspends", 50),
         ("memories rolled back", 50),
+        ("agents that forgot", 10),
         ("void commands refused", 200),
         ("events dropped", 10),
         ("brake engaged", 100),
@@ -247,7 +249,7 @@ fn a_thousand_hosts_lose_the_coordinator_and_only_what_chose_to_stop_stops() {
 
 /// Seeds that once broke a property, and what was wrong. A change of the simulation makes another
 /// world of a seed, so what was wrong in a core has a story of its own there.
-const ONCE_BROKEN: [(u64, &str); 9] = [
+const ONCE_BROKEN: [(u64, &str); 16] = [
     (
         583,
         "a boot was never believed over a broker that is slower than the asking: \
@@ -282,6 +284,30 @@ const ONCE_BROKEN: [(u64, &str); 9] = [
         303_207,
         "an alert said for ever that a host has no power that had come up while its device was \
          asked: who_came_up_while_its_device_was_asked_has_power_whatever_that_says",
+    ),
+    (
+        1_651,
+        "the use of a restart that waited for a disk was dated before it was done: \
+         restarts_that_a_slow_disk_keeps_waiting_never_come_closer_than_the_budget",
+    ),
+    (7_694, "the same"),
+    (
+        9_273,
+        "replicated work that a state set back did not know ran on for ever: \
+         replicated_work_that_an_older_disk_does_not_know_is_stopped_once_it_is_not_wanted",
+    ),
+    (12_474, "the same"),
+    (
+        105_688,
+        "a fence that could not be proved was tried again, and judged as if it began then",
+    ),
+    (
+        208_567,
+        "a restart whose gate stayed shut counted as one, although nothing was started",
+    ),
+    (
+        212_123,
+        "a host that was suspended with a frozen agent was given no time for its device",
     ),
 ];
 

@@ -58,8 +58,19 @@ impl Checker for RestartBudget {
                 (many > self.limits.max)
                     .then(|| format!("{unit} on host-{host} was restarted {many} times"))
             }
-            // What was remembered since is lost with the disk: docs/safety.md says so.
-            Fact::MemoryRolledBack { host } => {
+            // Its stopping half may have been done; a restart it is only when something starts.
+            Fact::TurnedAway {
+                host,
+                unit,
+                verb: Verb::Restart,
+            } => {
+                if let Some(used) = self.restarts.get_mut(&(*host, unit.clone())) {
+                    used.pop_back();
+                }
+                None
+            }
+            // The uses since are lost with the disk and the boot: docs/safety.md says so.
+            Fact::Forgets { host } => {
                 self.restarts.retain(|(of, _), _| of != host);
                 None
             }

@@ -1,6 +1,6 @@
 //! Unknown alone never destroys: a restart or fence needs a sign that something is ill.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nodemedic_protocol::event::Verb;
 use nodemedic_sim_agent_core::UnitKey;
@@ -13,6 +13,9 @@ use crate::fact::{Fact, Host, Sign};
 #[derive(Default)]
 pub struct UnknownAlone {
     ill: BTreeMap<(Host, UnitKey), Illness>,
+    /// Fences that were begun on a sign. One that could not be proved is tried again until it is,
+    /// however the unit looks in between: it may be half stopped.
+    fences: BTreeSet<(Host, UnitKey)>,
 }
 
 /// What the newest signs of each sort said.
@@ -46,11 +49,26 @@ impl Checker for UnknownAlone {
                 unit,
                 verb: verb @ (Verb::Restart | Verb::Fence),
             } => {
-                let ill = self.ill.get(&(*host, unit.clone())).copied();
-                let ill = ill.unwrap_or_default();
-                (!ill.down && !ill.fails).then(|| {
+                let key = (*host, unit.clone());
+                let ill = self.ill.get(&key).copied().unwrap_or_default();
+                let begun = *verb == Verb::Fence && self.fences.contains(&key);
+                if *verb == Verb::Fence {
+                    self.fences.insert(key);
+                } else {
+                    self.fences.remove(&key);
+                }
+                (!ill.down && !ill.fails && !begun).then(|| {
                     format!("{verb} of {unit} on host-{host} without a sign that it is ill")
                 })
+            }
+            // Whoever lets it run again decides anew.
+            Fact::Acted {
+                host,
+                unit,
+                verb: Verb::Start | Verb::Unfence,
+            } => {
+                self.fences.remove(&(*host, unit.clone()));
+                None
             }
             _ => None,
         }

@@ -134,7 +134,7 @@ impl Checker for EndedIsEnded {
     fn see(&mut self, at: True, fact: &Fact) -> Option<String> {
         self.awake.see(at, fact);
         self.lies.see(fact);
-        if let Fact::Resumed { host } = fact {
+        if let Fact::Resumed { host, .. } = fact {
             let due = self.awake.due(*host);
             for (which, until) in &mut self.asleep {
                 if which.2 == *host {

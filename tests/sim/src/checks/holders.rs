@@ -11,15 +11,16 @@ use crate::clock::True;
 use crate::fact::{Fact, Host};
 use crate::works;
 
-/// A host that wakes up has so long to find out what ended while it slept. docs/safety.md says that
-/// a host must not be suspended while it holds exclusive work, and that this is what it costs.
+/// A host that wakes up has so long to find out what ended while it slept. docs/safety.md says what
+/// a suspended host costs.
 pub const WAKE_MS: u64 = 5_000;
 
 /// Which hosts sleep, or have just woken up.
 #[derive(Default)]
 pub struct Awake {
     asleep: BTreeSet<Host>,
-    woke: BTreeMap<Host, True>,
+    /// When what runs there counts again.
+    drowsy_until: BTreeMap<Host, True>,
 }
 
 impl Awake {
@@ -28,13 +29,13 @@ impl Awake {
             Fact::Suspended { host } => {
                 self.asleep.insert(*host);
             }
-            Fact::Resumed { host } => {
+            Fact::Resumed { host, wakes_within } => {
                 self.asleep.remove(host);
-                self.woke.insert(*host, at);
+                self.drowsy_until.insert(*host, at + wakes_within);
             }
             Fact::PoweredOff { host, .. } => {
                 self.asleep.remove(host);
-                self.woke.remove(host);
+                self.drowsy_until.remove(host);
             }
             _ => {}
         }
@@ -48,11 +49,8 @@ impl Awake {
 
     /// When what runs on a host that woke up counts again; absent while it sleeps.
     pub(super) fn due(&self, host: Host) -> Option<True> {
-        let woke = self
-            .woke
-            .get(&host)
-            .filter(|_| !self.asleep.contains(&host));
-        woke.map(|woke| woke + WAKE_MS)
+        let until = self.drowsy_until.get(&host).copied();
+        until.filter(|_| !self.asleep.contains(&host))
     }
 }
 

@@ -7,7 +7,7 @@ mod events;
 mod evidence;
 mod feeding;
 mod generations;
-mod holders;
+pub(crate) mod holders;
 mod leases;
 mod lies;
 mod obedience;

@@ -91,7 +91,7 @@ impl Checker for NoStopWithoutWord {
                 None
             }
             // An agent whose memory is older than its grants takes what runs for the older ones.
-            Fact::MemoryRolledBack { host } => {
+            Fact::Forgets { host } => {
                 let running = self.running.iter().filter(|grant| grant.0 == *host);
                 self.unwanted.extend(running.cloned());
                 None

@@ -54,8 +54,13 @@ pub enum Fault {
     WallClock { host: Option<Host>, error_ms: i64 },
     /// The disk of a host is full.
     DiskFull { host: Host, span: u64 },
-    /// The agent dies, and what it remembers is as it was once before.
-    RollBack { host: Host, back: u64 },
+    /// The agent dies, and what it remembers on disk is as it was once before; the host may have
+    /// been off meanwhile.
+    RollBack {
+        host: Host,
+        back: u64,
+        reboots: bool,
+    },
     /// The spool of an agent is lost.
     SpoolLost { host: Host, back: u64 },
     /// Nothing can be killed on a host.
@@ -265,10 +270,18 @@ impl World {
                 None => self.boss.clock.wall_error = error_ms,
             },
             Fault::DiskFull { host, span } => self.hosts[host].disk.full_until = now + span,
-            Fault::RollBack { host, back } => {
+            Fault::RollBack {
+                host,
+                back,
+                reboots,
+            } => {
                 self.agent_dies(host);
                 self.roll_memory_back(host);
-                self.agent_starts_after(host, back);
+                if reboots {
+                    self.power_cycle(host, Cut::Failure, back);
+                } else {
+                    self.agent_starts_after(host, back);
+                }
             }
             Fault::SpoolLost { host, back } => {
                 self.agent_dies(host);
