@@ -2,8 +2,9 @@
 //!
 //! They are small JSON files that are replaced whole. The memory lies twice: on disk, and for this
 //! boot in the run directory, on a tmpfs. The newer of the two is taken, so a disk that is set back
-//! under a running host, or that was full, makes no agent forget what it started. A file that cannot be understood is set aside
-//! with a loud word, never a reason not to start: a host without an agent heals nothing.
+//! under a running host, or that was full, makes no agent forget what it started. A file that
+//! cannot be understood is set aside with a loud word, never a reason not to start: a host without
+//! an agent heals nothing.
 
 use std::path::{Path, PathBuf};
 

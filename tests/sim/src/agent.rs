@@ -65,8 +65,7 @@ impl World {
     fn find_memory(&mut self, h: Host) {
         let host = &mut self.hosts[h];
         let boot_id = host.session().boot_id;
-        let disk = host.disk.memory.clone();
-        let found = Memory::newest(disk, host.copy.clone(), &boot_id);
+        let found = Memory::newest(host.disk.memory.clone(), host.copy.clone(), &boot_id);
         let forgets = host.disk.set_back_from.take() > Some(found.writes);
         host.disk.memory = found.clone();
         host.copy = Some(found);

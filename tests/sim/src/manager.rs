@@ -343,11 +343,9 @@ impl World {
     }
 
     fn note_turned_away(&mut self, h: Host, act: &Act, seen: &Seen) {
-        let cause = match seen {
-            Seen::NotRunning { cause } => cause,
-            Seen::Running { .. } | Seen::Unknown { .. } => return,
-        };
-        if matches!(cause, DownCause::TurnedAway(_)) && self.hosts[h].agent.is_some() {
+        let turned = |cause: &DownCause| matches!(cause, DownCause::TurnedAway(_));
+        let away = matches!(seen, Seen::NotRunning { cause } if turned(cause));
+        if away && self.hosts[h].agent.is_some() {
             let (unit, verb) = (act.unit.clone(), act.verb);
             self.fact(Fact::TurnedAway {
                 host: h,

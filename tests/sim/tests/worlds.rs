@@ -249,7 +249,7 @@ fn a_thousand_hosts_lose_the_coordinator_and_only_what_chose_to_stop_stops() {
 
 /// Seeds that once broke a property, and what was wrong. A change of the simulation makes another
 /// world of a seed, so what was wrong in a core has a story of its own there.
-const ONCE_BROKEN: [(u64, &str); 16] = [
+const ONCE_BROKEN: [(u64, &str); 17] = [
     (
         583,
         "a boot was never believed over a broker that is slower than the asking: \
@@ -304,6 +304,11 @@ const ONCE_BROKEN: [(u64, &str); 16] = [
     (
         208_567,
         "a restart whose gate stayed shut counted as one, although nothing was started",
+    ),
+    (
+        215_030,
+        "what systemd was starting when its host was suspended began when it was resumed, and was \
+         ended at once",
     ),
     (
         212_123,

@@ -7,6 +7,7 @@
 pub(crate) mod backoff;
 pub(crate) mod ladder;
 pub(crate) mod ledger;
+mod retry;
 pub(crate) mod settle;
 pub(crate) mod stage;
 mod tell;

@@ -20,6 +20,7 @@ pub struct Rising {
     granted: BTreeMap<WorkName, Generation>,
     begun: BTreeMap<WorkName, (Generation, Host)>,
     lies: Lies,
+    awake: Awake,
 }
 
 impl Rising {
@@ -61,8 +62,9 @@ impl Checker for Rising {
         "generations rise strictly with every grant, and no older one begins after a newer one"
     }
 
-    fn see(&mut self, _at: True, fact: &Fact) -> Option<String> {
+    fn see(&mut self, at: True, fact: &Fact) -> Option<String> {
         self.lies.see(fact);
+        self.awake.see(at, fact);
         if let Some((
             _,
             Decision::Granted {
@@ -77,7 +79,11 @@ impl Checker for Rising {
                 host,
                 unit: UnitKey::Work(work),
                 generation: Some(generation),
-            } if works::is_exclusive(work) => self.begun(work, *generation, *host),
+            } if works::is_exclusive(work) && self.awake.counts(at, *host) => {
+                self.begun(work, *generation, *host)
+            }
+            // systemd may have been starting it when the host was suspended: `EndedIsEnded` sees
+            // that it ends in time.
             _ => None,
         }
     }
@@ -176,9 +182,15 @@ impl Checker for EndedIsEnded {
                 unit: UnitKey::Work(work),
                 generation: Some(generation),
             } => {
-                self.running.insert((work.clone(), *generation, *host));
+                let which = (work.clone(), *generation, *host);
                 let again = self.ended.contains(&(work.clone(), *generation));
                 let again = again && !self.lies.excuse(work, *generation, *host);
+                if again && !self.awake.counts(at, *host) {
+                    self.asleep.insert(which.clone(), self.awake.due(*host));
+                    self.running.insert(which);
+                    return None;
+                }
+                self.running.insert(which);
                 again.then(|| format!("{work} {generation} began on host-{host} after its end"))
             }
             Fact::Ended {
