@@ -152,6 +152,9 @@ impl Coordinator {
                 self.dirty = true;
             }
             Input::Request { id, request } => {
+                // Whoever is silent for too long from this moment on is so for this request.
+                self.tick_lives(now);
+                self.dirty = true;
                 let result = self.request(now, request);
                 self.settle(now);
                 self.out.push(Effect::Answer { id, result });

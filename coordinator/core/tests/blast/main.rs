@@ -9,7 +9,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{World, exclusive, id, replicated, settings};
+use common::{STEP_MS, World, exclusive, id, replicated, settings};
 use nodemedic_coordinator_core::{Input, Refused, Request};
 use nodemedic_protocol::api::{
     AlertState, BrakeChange, BrakeState, Decision, Liveness, Proof, Scheduling,
@@ -323,6 +323,30 @@ fn a_lost_host_uses_the_budget_up_and_frees_it_when_it_is_back_for_a_while() {
     waits_for(&world, "node-1");
     world.until("begun", 30, |w| is_out_by_drain(w, "node-1"));
     assert_eq!(world.liveness("node-4"), Liveness::Alive);
+}
+
+#[test]
+fn a_host_that_is_suspect_from_this_moment_on_counts_for_what_is_asked_in_it() {
+    let cut = || {
+        let mut world = fleet(4);
+        connect(&mut world, "node-4", false);
+        world
+    };
+    let mut world = cut();
+    world.until("suspect", 60, |w| w.liveness("node-4") == Liveness::Suspect);
+    let moment = world.now;
+    // The same again, and the request comes before the timer of that moment does.
+    let mut world = cut();
+    while world.now.boot + Millis(STEP_MS) < moment.boot {
+        world.step();
+    }
+    assert_eq!(world.liveness("node-4"), Liveness::Alive);
+    world.now = moment;
+    world.ask(drain("node-1", false)).unwrap();
+    assert_eq!(
+        waits_for(&world, "node-1"),
+        ["1 of at most 1 hosts are out: node-4"]
+    );
 }
 
 #[test]
