@@ -78,8 +78,7 @@ impl World {
             Effect::Unwatch { unit } => {
                 self.watched.remove(&unit);
             }
-            Effect::Act(act) if self.disk_takes > Millis::ZERO => self.wait_for_disk(act),
-            Effect::Act(act) => self.begin(act),
+            Effect::Act(act) => self.wait_for_disk(act),
             Effect::Publish { message, token } => {
                 if let Some(token) = token {
                     self.later(Input::Delivered(token));
@@ -112,23 +111,25 @@ impl World {
         }
     }
 
-    /// A stop does not wait for long, and nothing from before it is begun after it.
+    /// Acts of one unit stay in order: what still waits is not begun after a newer one. A stop does
+    /// not wait for long.
     fn wait_for_disk(&mut self, act: Act) {
-        let starts = matches!(act.verb, Verb::Start | Verb::Restart);
-        let wait = if starts {
-            self.disk_takes
-        } else {
-            for at in (0..self.pending.len()).rev() {
-                if let (_, Pending::Begin(earlier)) = &self.pending[at]
-                    && earlier.unit == act.unit
-                {
-                    let (action, why) = (earlier.action, "a stop came first".to_string());
-                    self.pending.remove(at);
-                    self.later(Input::NotBegun { action, why });
-                }
+        for at in (0..self.pending.len()).rev() {
+            if let (_, Pending::Begin(earlier)) = &self.pending[at]
+                && earlier.unit == act.unit
+            {
+                let (action, why) = (earlier.action, "a newer act came first".to_string());
+                self.pending.remove(at);
+                self.later(Input::NotBegun { action, why });
             }
-            self.disk_takes.min(Millis::from_secs(2))
+        }
+        let wait = match act.verb {
+            Verb::Start | Verb::Restart => self.disk_takes,
+            _ => self.disk_takes.min(Millis::from_secs(2)),
         };
+        if wait == Millis::ZERO {
+            return self.begin(act);
+        }
         self.pending
             .push((self.now.boot + wait, Pending::Begin(act)));
     }

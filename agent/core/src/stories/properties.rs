@@ -93,7 +93,13 @@ impl Run {
                 }
             }
             Blow::RestartAgent => world.restart_agent(),
-            Blow::Reboot(wall) => world.reboot(wall),
+            Blow::Reboot(wall) => {
+                // What a full disk did not take is forgotten with its boot.
+                if world.full {
+                    self.newest.clear();
+                }
+                world.reboot(wall);
+            }
             Blow::Link(true) => world.input(Input::LinkUp),
             Blow::Link(false) => world.input(Input::LinkDown {
                 error: "cut".to_string(),
@@ -107,7 +113,7 @@ impl Run {
             Blow::Stale { back } => {
                 let revision = world.revision.saturating_sub(back);
                 let before = world.agent.status(world.now);
-                // What a full disk did not take is forgotten with its boot.
+                // As after a reboot on a full disk.
                 if before.revision < Revision(revision) {
                     return;
                 }
