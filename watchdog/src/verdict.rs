@@ -72,7 +72,12 @@ impl<H: Host> Guard<H> {
         let mut table = Table::restore(now, earlier);
         let lives = host.hold(table.last[PID], [table.last[START]; 2]).is_ok();
         let judge_at = now + if lives { HEAR_MS } else { 0 };
-        table.held.iter_mut().for_each(|held| held.since = judge_at);
+        // A device that the run before starved goes on being starved; without one there must be
+        // time to see a target gone.
+        for held in &mut table.held {
+            let starved = settings.hardware && held.stage == Stage::Broken;
+            held.since = if starved { held.promise.due() } else { judge_at };
+        }
         let silent_at = now + SILENT_MS + table.last[NEXT];
         let (heard_at, food_at, heard) = (now, now, table.last[SESSION] > 0);
         let since = Since { judge_at, heard_at, silent_at, food_at, heard, ..Since::default() };

@@ -556,6 +556,24 @@ fn the_next_run_knows_all_and_gives_a_living_agent_time_to_speak() {
 }
 
 #[test]
+fn a_device_that_is_starved_goes_on_being_starved_by_the_next_run() {
+    let mut story = Story::of(HARDWARE);
+    story.work("/db");
+    story.world.0.borrow_mut().stuck = true;
+    story.beat(&[db(5000, 0)]);
+    story.die();
+    story.until(5000 + VERIFY_MS + 1500);
+    assert_eq!(story.verdicts(), ["reset"]);
+    let fed = story.last_fed();
+    story.restart(500);
+    story.until(story.now() + VERIFY_MS + 1000);
+    assert_eq!(story.last_fed(), fed, "its reset does not begin to count anew");
+    story.world.0.borrow_mut().stuck = false;
+    story.until(story.now() + 1000);
+    assert!(!story.runs("/db") && story.last_fed() > fed, "spared, the promise is kept");
+}
+
+#[test]
 fn a_stop_without_promises_disarms_at_once() {
     let mut story = Story::of(HARDWARE);
     story.beat(&[]);

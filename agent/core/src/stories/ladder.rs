@@ -303,6 +303,27 @@ fn a_long_healthy_run_makes_the_next_restart_immediate_again() {
 }
 
 #[test]
+fn what_heals_by_itself_while_its_restart_waits_is_not_restarted() {
+    let mut config = probed();
+    for service in config.services.values_mut() {
+        service.restart.backoff = Millis::from_secs(20);
+    }
+    let mut world = World::new(config);
+    let web = service("web");
+    world.pass(Millis::from_secs(3));
+    world.thing(&web).probe = Verdict::Fail("connection refused".to_string());
+    while world.state(&web) != "backoff" {
+        world.pass(Millis::from_secs(1));
+    }
+    let restarts = world.count(&web, Verb::Restart);
+    world.thing(&web).probe = Verdict::Pass;
+    world.pass(Millis::from_secs(2));
+    assert_eq!(world.state(&web), "running");
+    world.pass(Millis::from_secs(60));
+    assert_eq!(world.count(&web, Verb::Restart), restarts);
+}
+
+#[test]
 fn an_action_without_an_answer_is_given_up_and_looked_at_again() {
     let mut world = World::new(config());
     let web = service("web");

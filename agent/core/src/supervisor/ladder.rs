@@ -150,6 +150,8 @@ impl Unit {
                 Verdict::Pass,
                 Stage::Starting { .. } | Stage::Suspect { .. } | Stage::Unknown { .. },
             ) => self.enter_running(ctx),
+            // What it waits for is over: it runs and has healed by itself.
+            (Verdict::Pass, Stage::Backoff { .. }) => self.enter_running(ctx),
             (Verdict::Fail(why), Stage::Starting { last, .. }) => *last = Some(why),
             (Verdict::Fail(why), Stage::Running { .. } | Stage::Unknown { .. }) => {
                 self.well_since = None;

@@ -101,7 +101,13 @@ pub struct ResetForAPromise {
     promises: Promises,
     /// When something that ran beyond its promise ended at last.
     mended: BTreeMap<Host, True>,
+    /// When something that ran beyond its promise was promised anew: too late for a watchdog that
+    /// has found it so, and starves a device.
+    renewed: BTreeMap<Host, True>,
 }
+
+/// The longest timeout of a device in a drawn world.
+const DEVICE_MS: u64 = 10_000;
 
 impl Checker for ResetForAPromise {
     fn property(&self) -> &'static str {
@@ -113,6 +119,11 @@ impl Checker for ResetForAPromise {
             && self.promises.overdue(at, *host).is_some()
         {
             self.mended.insert(*host, at);
+        }
+        if let Fact::Promised { host, .. } = fact
+            && self.promises.overdue(at, *host).is_some()
+        {
+            self.renewed.insert(*host, at);
         }
         self.promises.see(fact);
         let Fact::Resets {
@@ -132,7 +143,11 @@ impl Checker for ResetForAPromise {
             .mended
             .get(host)
             .is_some_and(|when| at - when < TURN_MS);
-        (!mended && !held.iter().any(due))
+        let renewed = self
+            .renewed
+            .get(host)
+            .is_some_and(|when| at - when < DEVICE_MS);
+        (!mended && !renewed && !held.iter().any(due))
             .then(|| format!("host-{host} is reset, and nothing runs beyond its promise: {held:?}"))
     }
 }
