@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use nodemedic_agent_core::{Agent, Facts, Input};
+use nodemedic_agent_host::helper::Helper;
 use nodemedic_agent_host::manager::{UnitSettings, Units};
 use nodemedic_agent_host::plugin::Plugins;
 use nodemedic_agent_host::sampler::thread::SamplerThread;
@@ -141,7 +142,7 @@ impl Life {
             outbox.clone(),
         );
         let watchdog = WatchdogClient::start(
-            settings.run.join("watchdog.sock"),
+            settings.watchdog.clone(),
             units.targets(),
             questions,
             outbox.clone(),
@@ -278,6 +279,7 @@ impl Life {
         match read_again(&self.config_path, &self.settings) {
             Ok(settings) => {
                 self.plugins.set(&settings.plugins);
+                self.driver.units.allow(settings.allow.clone());
                 let core = Box::new(settings.core.clone());
                 self.settings = settings;
                 self.agent.handle(now, Input::Reconfigured(core));
@@ -318,16 +320,30 @@ impl Life {
     }
 }
 
+/// Where cgroups are.
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// The packaged agent is not root, and its helper is; an agent that is root helps itself.
+fn helper(settings: &Settings) -> Helper {
+    if nix::unistd::geteuid().is_root() {
+        let allow = settings.allow.clone();
+        Helper::here(settings.fenced.clone(), CGROUPS.into(), allow)
+    } else {
+        Helper::behind(nodemedic_helper::SOCKET.into())
+    }
+}
+
 fn unit_settings(settings: &Settings, boot_id: BootId, seed: u64) -> UnitSettings {
     UnitSettings {
         state: settings.state.clone(),
         run: settings.run.clone(),
         boot_id,
         bus_address: None,
-        cgroup_root: "/sys/fs/cgroup".into(),
+        cgroup_root: CGROUPS.into(),
         seed,
         // This very program, also after its file was replaced by an upgrade.
         gate_program: "/proc/self/exe".into(),
+        helper: helper(settings),
     }
 }
 
@@ -360,6 +376,8 @@ fn read_again(path: &Path, present: &Settings) -> Result<Settings, String> {
     settings.state.clone_from(&present.state);
     settings.run.clone_from(&present.run);
     settings.last_words.clone_from(&present.last_words);
+    settings.watchdog.clone_from(&present.watchdog);
+    settings.fenced.clone_from(&present.fenced);
     settings.core.sample_every = present.core.sample_every;
     settings.sampling = present.sampling.clone();
     Ok(settings)

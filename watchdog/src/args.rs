@@ -34,7 +34,7 @@ impl Args {
     pub fn parse(mut words: Vec<String>) -> Result<Args, String> {
         let mut args = Args {
             device: value(&mut words, "--device", "")?,
-            socket: value(&mut words, "--socket", "/run/nodemedic/watchdog.sock")?,
+            socket: value(&mut words, "--socket", "/run/nodemedic-watchdog/watchdog.sock")?,
             state: value(&mut words, "--state", "/var/lib/nodemedic-watchdog")?,
             sys_root: value(&mut words, "--sys-root", "/sys")?,
             pretimeout_ms: span(&mut words, "--pretimeout", 0)?,
@@ -46,8 +46,9 @@ impl Args {
             "reboot" => LAST_RESORT * u32::from(args.device.is_empty()),
             other => return Err(format!("--last-resort {other}: want say or reboot")),
         };
-        let uid = value(&mut words, "--agent-uid", "0")?;
-        args.settings.uids[0] = uid.parse().map_err(|_| "--agent-uid: not a number")?;
+        let agent = value(&mut words, "--agent-uid", "0")?;
+        let named = nix::unistd::User::from_name(&agent).ok().flatten().map(|u| u.uid.as_raw());
+        args.settings.uids[0] = named.or(agent.parse().ok()).ok_or(format!("no user {agent}"))?;
         let mut flag = |name: &str| {
             let at = words.iter().position(|word| word == name);
             at.map(|at| words.remove(at)).is_some()

@@ -41,12 +41,18 @@ const PACKAGES: &[Package] = &[
         name: "nodemedic-agent",
         cargo: &[
             "nodemedic-agent",
+            "nodemedic-helper",
             "nodemedic-watchdog",
             "nodemedic-plugin-chrony",
         ],
         programs: &[
             ("nodemedic-agent", "usr/sbin/nodemedic-agent"),
             ("nodemedic-watchdog", "usr/sbin/nodemedic-watchdog"),
+            ("nodemedic-helper", "usr/sbin/nodemedic-helper"),
+            (
+                "nodemedic-generator",
+                "lib/systemd/system-generators/nodemedic-generator",
+            ),
             (
                 "nodemedic-plugin-chrony",
                 "usr/lib/nodemedic/plugins/nodemedic-plugin-chrony",
@@ -60,6 +66,18 @@ const PACKAGES: &[Package] = &[
             (
                 "systemd/nodemedic-watchdog.service",
                 "lib/systemd/system/nodemedic-watchdog.service",
+            ),
+            (
+                "systemd/nodemedic-helper.socket",
+                "lib/systemd/system/nodemedic-helper.socket",
+            ),
+            (
+                "systemd/nodemedic-helper.service",
+                "lib/systemd/system/nodemedic-helper.service",
+            ),
+            (
+                "systemd/nodemedic-fenced.service",
+                "lib/systemd/system/nodemedic-fenced.service",
             ),
             (
                 "sysusers.d/nodemedic-agent.conf",
@@ -82,9 +100,18 @@ const PACKAGES: &[Package] = &[
                 "examples/orders@.service",
                 "usr/share/doc/nodemedic-agent/examples/orders@.service",
             ),
+            (
+                "examples/agent-as-root.conf",
+                "usr/share/doc/nodemedic-agent/examples/agent-as-root.conf",
+            ),
         ],
         directories: &["etc/nodemedic/agent.d"],
-        depends: &["init-system-helpers (>= 1.52)", "systemd (>= 247)"],
+        depends: &[
+            "init-system-helpers (>= 1.52)",
+            "systemd (>= 247)",
+            // Rules that see the unit and the verb.
+            "polkitd | policykit-1 (>= 0.120)",
+        ],
     },
     Package {
         name: "nodemedic-coordinator",
@@ -400,7 +427,7 @@ mod tests {
             for (from, _) in package
                 .files
                 .iter()
-                .filter(|(from, _)| from.starts_with("systemd/"))
+                .filter(|(from, _)| from.starts_with("systemd/") && from.ends_with(".service"))
             {
                 let unit = read(&build::root().join("packaging").join(from)).unwrap();
                 let start = unit

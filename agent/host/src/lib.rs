@@ -5,6 +5,7 @@
 //! done. Every wait has a deadline and every queue a bound.
 
 pub mod boot;
+pub mod helper;
 pub mod inventory;
 pub mod manager;
 pub mod plugin;

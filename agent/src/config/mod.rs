@@ -1,7 +1,9 @@
 //! Configuration in three layers: `raw` is the text, [`Settings`] the validated value, and the
 //! rest of this crate what lives by it.
 
+mod allow;
 mod broker;
+mod paths;
 mod raw;
 mod rules;
 mod service;
@@ -16,6 +18,7 @@ use nodemedic_agent_core::Config;
 use nodemedic_agent_host::plugin::PluginSpec;
 use nodemedic_agent_host::sampler::Roots;
 use nodemedic_edge::config::{self, ConfigError};
+use nodemedic_helper::Allow;
 use nodemedic_protocol::{Millis, SiteId};
 
 pub use broker::{Broker, BrokerTls};
@@ -36,6 +39,12 @@ pub struct Settings {
     pub state: PathBuf,
     /// Is empty after a reboot.
     pub run: PathBuf,
+    /// The watchdog's socket.
+    pub watchdog: PathBuf,
+    /// What of this host may be acted on.
+    pub allow: Allow,
+    /// What keeps fenced services out over reboots; for an agent that is root itself.
+    pub fenced: PathBuf,
     /// Where the watchdog keeps its last words.
     pub last_words: PathBuf,
     /// The sampler.

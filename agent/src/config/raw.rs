@@ -1,6 +1,6 @@
 //! The configuration file word for word: every key optional, unknown keys refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use nodemedic_edge::config::{span, span_opt};
@@ -70,6 +70,8 @@ pub struct RawPaths {
     pub run: Option<PathBuf>,
     /// The watchdog's last words.
     pub last_words: Option<PathBuf>,
+    /// The watchdog's socket.
+    pub watchdog: Option<PathBuf>,
 }
 
 /// `[sampling]`.
@@ -125,6 +127,8 @@ impl Default for RawHeartbeat {
 pub struct RawWork {
     /// May the coordinator start plain commands here.
     pub allow_command: bool,
+    /// Templates that works may be instances of.
+    pub units: BTreeSet<String>,
     /// How works are restarted.
     pub restart: RawRestart,
 }
@@ -135,6 +139,8 @@ pub struct RawWork {
 pub struct RawService {
     /// A systemd unit.
     pub unit: Option<String>,
+    /// Ports of the unit that are closed while it is fenced.
+    pub block_ports: BTreeSet<String>,
     /// Or a program with its arguments.
     pub command: Option<Vec<String>>,
     /// What asks the program to stop, instead of SIGTERM.

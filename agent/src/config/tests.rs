@@ -68,6 +68,17 @@ fn a_full_configuration_is_read_as_it_is_meant() {
     assert_eq!(core.rules.filesystem_windows.bad_for, Millis::from_secs(60));
     assert!(!core.rules.link_down);
     assert_eq!(settings.plugins.len(), 1);
+    assert_eq!(
+        settings.watchdog,
+        PathBuf::from("/run/nodemedic/watchdog.sock")
+    );
+    assert_eq!(settings.fenced, PathBuf::from("/var/lib/nodemedic/helper"));
+    // As root reads it for the packaged helper, but that root itself may act on any work's unit.
+    let of_root = nodemedic_helper::Allow::from_config(&fixtures().join("good-full.toml"));
+    let of_root = of_root.unwrap();
+    assert_eq!(settings.allow.services, of_root.services);
+    assert_eq!(of_root.services["nginx.service"].len(), 2);
+    assert!(of_root.unit("orders@db.service").is_ok());
 }
 
 #[test]
@@ -78,6 +89,8 @@ fn an_empty_file_is_a_working_configuration_of_this_host() {
     let settings = load(&main).unwrap();
     assert!(settings.broker.is_none());
     assert_eq!(settings.state, PathBuf::from("/var/lib/nodemedic"));
+    let watchdog = PathBuf::from("/run/nodemedic-watchdog/watchdog.sock");
+    assert_eq!(settings.watchdog, watchdog);
     let more = dir.path().join("agent.d");
     std::fs::create_dir(&more).unwrap();
     let file = more.join("web.toml");

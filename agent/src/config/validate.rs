@@ -1,7 +1,6 @@
 //! From raw text to a valid value: every number in its range, every name a name.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use nodemedic_agent_core::Config;
 use nodemedic_agent_core::config::SPOOL_EVENTS_MAX;
@@ -12,7 +11,7 @@ use nodemedic_agent_host::sampler::Roots;
 use nodemedic_protocol::{Millis, NodeId, ServiceName, SiteId};
 
 use super::raw::{Raw, RawPlugin, RawSampling};
-use super::{Mistake, Sampling, Settings, broker, rules, service};
+use super::{Mistake, Sampling, Settings, allow, broker, paths, rules, service};
 
 /// A faster sampler costs more than it shows: the kernel's own averages are over ten seconds.
 const SAMPLE_MIN: Millis = Millis(100);
@@ -44,6 +43,7 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Mistake> {
         node: &node,
         vars: &raw.vars,
     };
+    let ports = allow::ports(&raw.service)?;
     let mut services = BTreeMap::new();
     for (name, raw) in raw.service {
         let valid = ServiceName::new(name.clone())
@@ -56,19 +56,12 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Mistake> {
         let message = format!("must be from {HEARTBEAT_MIN} to {HEARTBEAT_MAX}");
         return Err(Mistake::at(&["heartbeat", "interval"], message));
     }
-    let state = raw
-        .paths
-        .state
-        .unwrap_or_else(|| "/var/lib/nodemedic".into());
-    let run = raw.paths.run.unwrap_or_else(|| "/run/nodemedic".into());
-    let last_words = raw
-        .paths
-        .last_words
-        .unwrap_or_else(|| "/var/lib/nodemedic-watchdog/last-words".into());
-    absolute(&["paths", "last_words"], &last_words)?;
-    absolute(&["paths", "state"], &state)?;
-    absolute(&["paths", "run"], &run)?;
+    let paths = paths::paths(raw.paths)?;
+    let allow = allow::allow(&services, &ports, raw.work.units)?;
     Ok(Settings {
+        allow,
+        fenced: paths.fenced,
+        watchdog: paths.watchdog,
         core: Config {
             node,
             zone: raw.zone,
@@ -86,9 +79,9 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Mistake> {
         },
         site,
         broker: raw.broker.map(broker::broker).transpose()?,
-        state,
-        run,
-        last_words,
+        state: paths.state,
+        run: paths.run,
+        last_words: paths.last_words,
         sampling,
         plugins: plugins(raw.plugin)?,
     })
@@ -159,15 +152,4 @@ fn plugins(raw: BTreeMap<String, RawPlugin>) -> Result<BTreeMap<String, PluginSp
             Ok((name, spec))
         })
         .collect()
-}
-
-fn absolute(key: &[&str], path: &PathBuf) -> Result<(), Mistake> {
-    if path.is_absolute() {
-        Ok(())
-    } else {
-        Err(Mistake::at(
-            key,
-            format!("{path:?} is relative: write the whole path"),
-        ))
-    }
 }

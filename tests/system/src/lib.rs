@@ -15,6 +15,7 @@ pub mod machine;
 pub mod mqtt;
 pub mod netns;
 pub mod nspawn;
+pub mod packaged;
 pub mod picture;
 pub mod played;
 pub mod process;

@@ -16,7 +16,8 @@ use crate::tool::{Ran, bounded, tool};
 use crate::wait::wait_for;
 
 /// What the base holds; its name follows from this list, so a change makes a new one.
-const PACKAGES: &str = "systemd,systemd-sysv,dbus,udev,iproute2,procps,iputils-ping";
+const PACKAGES: &str =
+    "systemd,systemd-sysv,dbus,udev,iproute2,procps,iputils-ping,polkitd,nftables";
 /// Units that would wait for what a host here has not, or start at odd hours.
 const MASKED: &[&str] = &[
     "systemd-timesyncd.service",
@@ -35,6 +36,8 @@ const MASKED: &[&str] = &[
 const BASE_LIMIT: Duration = Duration::from_secs(600);
 /// Measured: 0.3 s to 3 s under load.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
+/// What systemd-nspawn ends with when the host asks for a reboot.
+const REBOOT: i32 = 133;
 /// One command in a host.
 const RUN_LIMIT: Duration = Duration::from_secs(60);
 
@@ -155,6 +158,25 @@ impl Host {
                 Err(format!("{state}\n{}", said()))
             }
         });
+    }
+
+    /// Reboots it, as a person would, and waits until its services run. What is on its disk stays.
+    ///
+    /// # Panics
+    /// When it does not come back.
+    pub fn reboot(&mut self) {
+        // The answer may be lost with the host.
+        let _ = self.try_run(&["systemctl", "--no-block", "reboot"]);
+        let mut nspawn = self.nspawn.take().expect("a host that runs");
+        let (status, _) = wait_for("the host goes down", BOOT_LIMIT, || {
+            match nspawn.try_wait() {
+                Ok(Some(status)) => Ok(status),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        assert_eq!(status.code(), Some(REBOOT), "the host ended otherwise");
+        self.start();
+        self.until_up();
     }
 
     /// Runs a program in the host, with a bound.

@@ -1,61 +1,13 @@
 //! The packages on a freshly booted Debian: installed by dpkg, at work unedited, told of a real
 //! unit, and removed without a trace.
 
-use std::fs;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nodemedic_system_tests::nspawn::Host;
+use nodemedic_system_tests::packaged::{install, property, until_active};
 use nodemedic_system_tests::wait::{stays, wait_for};
 
 const BOUND: Duration = Duration::from_secs(30);
-
-/// The newest built package of a name.
-fn package(name: &str) -> PathBuf {
-    let dist = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../dist");
-    let entries = fs::read_dir(&dist).into_iter().flatten().flatten();
-    let of_name = |path: &PathBuf| {
-        let file = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        file.starts_with(&format!("{name}_")) && file.ends_with(".deb")
-    };
-    let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(of_name).collect();
-    found.sort_by_key(|path| fs::metadata(path).and_then(|meta| meta.modified()).ok());
-    found.pop().unwrap_or_else(|| {
-        panic!("dist/ holds no package {name}: run `cargo xtask package --profile dev` first")
-    })
-}
-
-fn install(host: &Host, names: &[&str]) {
-    for name in names {
-        let to = format!("/root/{name}.deb");
-        host.copy_in(&package(name), &to);
-        host.run(&["dpkg", "--install", &to]);
-    }
-}
-
-fn property(host: &Host, unit: &str, name: &str) -> String {
-    host.run(&["systemctl", "show", "--property", name, "--value", unit])
-        .trim()
-        .to_owned()
-}
-
-fn until_active(host: &Host, unit: &str) {
-    wait_for(&format!("{unit} is active"), BOUND, || {
-        match property(host, unit, "ActiveState") {
-            state if state == "active" => Ok(()),
-            state => {
-                let log = host
-                    .try_run(&["journalctl", "--no-pager", "-n", "30", "-u", unit])
-                    .output;
-                Err(format!("{state}\n{log}"))
-            }
-        }
-    });
-}
 
 /// Everything in the host that bears our name, but for what dpkg, the journal and the group files
 /// keep.
@@ -159,7 +111,7 @@ fn the_agents_package_heals_a_unit_and_leaves_nothing_behind() {
         );
     }
     let seen = host.run(&["stat", "-c", "%U:%G", "/run/nodemedic/agent.sock"]);
-    assert_eq!(seen.trim(), "root:nodemedic");
+    assert_eq!(seen.trim(), "nodemedic:nodemedic");
     let top = host.run(&["nodemedic", "top", "--once"]);
     assert!(top.contains(host.run(&["hostname"]).trim()), "{top}");
 

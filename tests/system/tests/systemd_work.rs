@@ -43,8 +43,9 @@ fn start() -> Host {
          ExecStart=/bin/sh /usr/local/bin/db\nRestart=no\n",
     );
     host.run(&["systemctl", "daemon-reload"]);
-    let words = "--socket /run/nodemedic/watchdog.sock --no-device --timeout 1s --state /run/words";
-    host.run(&["mkdir", "-p", "/run/nodemedic", "/run/words"]);
+    let words = "--socket /run/nodemedic-watchdog/watchdog.sock --no-device --timeout 1s \
+                 --state /run/words";
+    host.run(&["mkdir", "-p", "/run/nodemedic-watchdog", "/run/words"]);
     run(&host, "watchdog", words);
     run(
         &host,

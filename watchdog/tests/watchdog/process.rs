@@ -336,7 +336,7 @@ fn the_command_line_is_strict() {
         (&["--no-device", "--timeout", "10"], "want a span"),
         (&["--no-device", "--timeout", "0s"], "want a span"),
         (&["--no-device", "--socket"], "--socket needs a value"),
-        (&["--no-device", "--agent-uid", "root"], "not a number"),
+        (&["--no-device", "--agent-uid", "no-such-user"], "no user no-such-user"),
         (&["--no-device", "--last-resort", "panic"], "want say or reboot"),
     ] {
         let (code, text) = starts_and_fails(words, None);

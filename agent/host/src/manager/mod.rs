@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use nodemedic_agent_core::effect::Watch;
 use nodemedic_agent_core::{Act, Input, UnitKey};
+use nodemedic_helper::Allow;
 use nodemedic_protocol::event::Outcome;
 use nodemedic_protocol::{BootId, Millis};
 use tokio::sync::mpsc;
@@ -26,6 +27,7 @@ use self::command::Places;
 use self::door::Door;
 use self::systemd::Bus;
 use self::target::Targets;
+use crate::helper::Helper;
 use crate::watchdog::confirm::Confirmer;
 
 /// Orders that one unit has not taken yet. The core gives a unit one action at a time.
@@ -50,6 +52,8 @@ pub struct UnitSettings {
     pub seed: u64,
     /// The program that is the gate of a command: `/proc/self/exe`.
     pub gate_program: PathBuf,
+    /// Who does what needs root.
+    pub helper: Helper,
 }
 
 /// All units that are looked after.
@@ -121,6 +125,7 @@ impl Units {
             environment_files: self.settings.run.join("work"),
             cgroup_root: self.settings.cgroup_root.clone(),
             bus: Arc::clone(&self.bus),
+            helper: self.settings.helper.clone(),
             inputs: self.inputs.clone(),
             door: self.door.clone(),
             seed: self.settings.seed.wrapping_add(self.made),
@@ -153,6 +158,11 @@ impl Units {
                 let _agent_ends = inputs.send(ended).await;
             });
         }
+    }
+
+    /// What an agent that is root may act on from now on.
+    pub fn allow(&self, allow: Allow) {
+        self.settings.helper.allow(allow);
     }
 
     /// What the watchdog has to kill, unit by unit; kept up to date by the units' tasks.

@@ -19,6 +19,7 @@ use super::door::Door;
 use super::ended;
 use super::systemd::{Bus, SystemdUnit};
 use super::target::Target;
+use crate::helper::Helper;
 use crate::probe::Prober;
 
 /// What the task is told.
@@ -41,6 +42,8 @@ pub struct Task {
     pub cgroup_root: PathBuf,
     /// For systemd units.
     pub bus: Arc<Bus>,
+    /// For what needs root.
+    pub helper: Helper,
     /// Where everything goes.
     pub inputs: mpsc::Sender<Input>,
     /// What exclusive work has to pass, and what the watchdog has to kill.
@@ -160,6 +163,7 @@ impl Task {
                 self.environment_files.clone(),
                 self.cgroup_root.clone(),
                 self.door.clone(),
+                self.helper.clone(),
             )),
             (
                 Run::Command {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nodemedic_agent_core::effect::{Act, ActionId, Gate, Watch};
 use nodemedic_agent_core::{Input, Seen, UnitKey};
+use nodemedic_agent_host::helper::Helper;
 use nodemedic_agent_host::manager::{UnitSettings, Units};
 use nodemedic_agent_host::sampler::pid_stat::{Stat, stat_of};
 use nodemedic_agent_host::watchdog::confirm::{self, Questions};
@@ -58,6 +59,11 @@ impl Hands {
             cgroup_root: "/sys/fs/cgroup".into(),
             seed: 1,
             gate_program: gate_program.into(),
+            helper: Helper::here(
+                dir.path().join("helper"),
+                "/sys/fs/cgroup".into(),
+                Default::default(),
+            ),
         };
         let (confirmer, questions) = confirm::questions();
         let hands = Hands {

@@ -5,11 +5,11 @@
 //! with growing pauses.
 
 mod bus;
-mod cgroup;
 mod cgroup_path;
 mod ending;
 mod environment;
 mod properties;
+mod refusal;
 mod state;
 
 use std::path::PathBuf;
@@ -27,6 +27,7 @@ use self::bus::{Attached, CALL_WAIT, Signal};
 use self::state::Hints;
 use super::door::{Door, Pass};
 use super::target::Target;
+use crate::helper::Helper;
 
 /// First and longest pause between attempts to reach the bus.
 const RETRY_FIRST: Millis = Millis(100);
@@ -46,6 +47,7 @@ pub struct SystemdUnit {
     environment_file: Option<PathBuf>,
     cgroup_root: PathBuf,
     door: Door,
+    helper: Helper,
     attached: Option<Attached>,
     retry: Backoff,
     seen: Seen,
@@ -68,6 +70,7 @@ impl SystemdUnit {
         environment_files: PathBuf,
         cgroup_root: PathBuf,
         door: Door,
+        helper: Helper,
     ) -> SystemdUnit {
         let environment_file = match key {
             UnitKey::Work(name) => Some(environment_files.join(format!("{name}.env"))),
@@ -81,6 +84,7 @@ impl SystemdUnit {
             environment_file,
             cgroup_root,
             door,
+            helper,
             attached: None,
             retry: Backoff::new(RETRY_FIRST, RETRY_MAX, nodemedic_edge::clock::boottime_us()),
             seen: unknown("not looked at yet"),
@@ -152,12 +156,12 @@ impl SystemdUnit {
             Verb::Stop => format!("systemd StopUnit {}", self.name),
             Verb::Fence if self.is_service() => {
                 format!(
-                    "systemd StopUnit {0}, MaskUnitFiles {0} (runtime)",
+                    "systemd StopUnit {0}, nodemedic-helper fence {0}",
                     self.name
                 )
             }
             Verb::Fence => format!("systemd StopUnit {}", self.name),
-            Verb::Unfence => format!("systemd UnmaskUnitFiles {} (runtime)", self.name),
+            Verb::Unfence => format!("nodemedic-helper unfence {}", self.name),
         }
     }
 
@@ -167,7 +171,7 @@ impl SystemdUnit {
             Verb::Start | Verb::Restart => self.start(act).await,
             Verb::Stop => self.stop(act).await,
             Verb::Fence => self.fence(act).await,
-            Verb::Unfence => self.unmask().await,
+            Verb::Unfence => self.unfence().await,
         };
         match done {
             Ok(()) => Outcome::Done,
@@ -199,7 +203,7 @@ impl SystemdUnit {
         }
         let pass = self.pass(act).await;
         let pass = pass.inspect_err(|why| self.turned_away = Some(why.clone()))?;
-        let name = self.name.clone();
+        let (name, is_service) = (self.name.clone(), self.is_service());
         let attached = self.attach().await?;
         // Its own limit on starts would refuse a start that our budget allows. Not failed: no harm.
         let _not_loaded = attached.manager.reset_failed_unit(name.clone()).await;
@@ -214,7 +218,7 @@ impl SystemdUnit {
             Verb::Start => attached.manager.start_unit(name.clone(), mode).await,
             _ => attached.manager.restart_unit(name.clone(), mode).await,
         };
-        let job = job.map_err(|error| format!("systemd refused to start {name}: {error}"))?;
+        let job = job.map_err(|error| refusal::text("start", &name, is_service, &error))?;
         let result = wait_for(attached, job.as_str()).await?;
         self.stopped_by_us = false;
         self.job_by_other = false;
