@@ -383,3 +383,25 @@ fn work_of_the_fleet_starts_where_the_host_names_its_template() {
         }
     });
 }
+
+#[test]
+fn an_agent_that_an_administrator_made_root_fences_by_itself() {
+    let mut host = host();
+    let drop_in = "/etc/systemd/system/nodemedic-agent.service.d";
+    host.run(&["mkdir", "-p", drop_in]);
+    let example = "/usr/share/doc/nodemedic-agent/examples/agent-as-root.conf";
+    host.run(&["cp", example, drop_in]);
+    host.run(&["systemctl", "daemon-reload"]);
+    host.run(&["systemctl", "restart", UNITS[0]]);
+    // Nobody is there to be asked.
+    host.run(&["systemctl", "stop", "nodemedic-helper.socket"]);
+    watched(&host, "running");
+    host.write("/broken", "");
+    let pid = property(&host, "web.service", "MainPID");
+    host.run(&["kill", "-KILL", &pid]);
+    watched(&host, "fenced");
+    kept_out(&host);
+    host.reboot();
+    watched(&host, "fenced");
+    kept_out(&host);
+}
