@@ -64,7 +64,7 @@ impl Coordinator {
             return;
         };
         if fence.then == FenceThen::On {
-            node.record.power_on = fence.switched_off();
+            node.record.power_on = fence.may_have_switched_off();
         }
         self.out.store(Write::Node(node.record.clone()));
         let step = FenceStep::Dropped { because };

@@ -181,10 +181,11 @@ impl FenceRecord {
         Next::Failed
     }
 
-    /// Devices that have switched something off in this attempt.
-    pub(crate) fn switched_off(&self) -> Vec<DeviceName> {
-        let done = |s: &&DeviceSaid| s.verb == FenceVerb::Off && s.answer == FenceAnswer::Done;
-        let off = self.said.iter().filter(done);
+    /// Devices that may have switched something off in this attempt: one that failed, or gave no
+    /// answer in time, may do it yet.
+    pub(crate) fn may_have_switched_off(&self) -> Vec<DeviceName> {
+        let asked = |s: &&DeviceSaid| s.verb == FenceVerb::Off;
+        let off = self.said.iter().filter(asked);
         let mut devices: Vec<DeviceName> = Vec::new();
         for said in off {
             if !devices.contains(&said.device) {

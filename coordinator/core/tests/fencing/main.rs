@@ -449,6 +449,22 @@ fn a_power_that_does_not_come_back_is_an_alert_and_no_failed_fence() {
 }
 
 #[test]
+fn what_a_device_may_have_switched_off_later_than_it_said_gets_its_power_back() {
+    let (mut world, victim) = settled(one_device_each(), kept("db"));
+    world.power.manner.insert(device_of(&victim), Manner::Hangs);
+    cut(&mut world, &victim);
+    let asked_off = format!("off {} {victim}", device_of(&victim));
+    let off = |w: &World| asked(w).contains(&asked_off.as_str());
+    world.until("asked", 60, off);
+    world.nodes.get_mut(&victim).unwrap().connected = true;
+    let dropped = |d: &Decision| matches!(d, Decision::Fence(FenceStep::Dropped { .. }));
+    world.until("heard again", 300, |w| w.decisions().any(dropped));
+    let asked_on = format!("on {} {victim}", device_of(&victim));
+    let on = |w: &World| asked(w).contains(&asked_on.as_str());
+    world.until("nobody knows what it did", 60, on);
+}
+
+#[test]
 fn who_came_up_while_its_device_was_asked_has_power_whatever_that_says() {
     let (mut world, victim) = settled(one_device_each(), kept("db"));
     let manner = Manner::LateNoWayBack;

@@ -23,6 +23,22 @@ pub struct UnknownAlone {
 struct Illness {
     down: bool,
     fails: bool,
+    /// When the last sign that it is ill was taken back.
+    until: Option<True>,
+}
+
+/// An act is decided on what was seen until then, and done when that is written down. Signs that
+/// come in between come too late, as those do that a suspended host takes in all at once.
+const WRITE_MS: u64 = 2_000;
+
+impl Illness {
+    const fn is_ill(self) -> bool {
+        self.down || self.fails
+    }
+
+    fn was_ill(self, at: True) -> bool {
+        self.is_ill() || self.until.is_some_and(|until| at - until < WRITE_MS)
+    }
 }
 
 impl Checker for UnknownAlone {
@@ -30,17 +46,21 @@ impl Checker for UnknownAlone {
         "what cannot be seen is never on its own a reason to restart or fence"
     }
 
-    fn see(&mut self, _at: True, fact: &Fact) -> Option<String> {
+    fn see(&mut self, at: True, fact: &Fact) -> Option<String> {
         match fact {
             Fact::Shown { host, unit, sign } => {
                 let ill = self.ill.entry((*host, unit.clone())).or_default();
+                let before = *ill;
                 match sign {
-                    Sign::Well => *ill = Illness::default(),
+                    Sign::Well => (ill.down, ill.fails) = (false, false),
                     Sign::Runs => ill.down = false,
                     Sign::Down => ill.down = true,
                     Sign::Passes => ill.fails = false,
                     Sign::Fails => ill.fails = true,
                     Sign::Nothing => {}
+                }
+                if before.is_ill() && !ill.is_ill() {
+                    ill.until = Some(at);
                 }
                 None
             }
@@ -57,7 +77,7 @@ impl Checker for UnknownAlone {
                 } else {
                     self.fences.remove(&key);
                 }
-                (!ill.down && !ill.fails && !begun).then(|| {
+                (!ill.was_ill(at) && !begun).then(|| {
                     format!("{verb} of {unit} on host-{host} without a sign that it is ill")
                 })
             }
