@@ -126,7 +126,8 @@ pub struct LiarsAreFound {
     /// How often each host has booted, and which boot of it the coordinator calls off.
     boots: BTreeMap<Host, u64>,
     off: BTreeMap<Host, BootId>,
-    /// False confirmations that nobody has found out, of hosts that run on, and since when.
+    /// False confirmations that nobody has found out, of hosts that run on, and since when they
+    /// could have.
     believed: BTreeMap<Host, (DeviceName, True)>,
     /// Since when nothing goes wrong any more.
     calm: Option<True>,
@@ -185,7 +186,9 @@ impl LiarsAreFound {
 
     /// A host is heard: nobody may be quiet about a liar, nor believe one about this host.
     fn heard(&self, at: True, host: Host) -> Option<String> {
-        let quiet = self.known.iter().find(|device| {
+        let settled = self.calm.is_some_and(|calm| at > calm + FOUND_MS);
+        // A coordinator that dies over its journal tells it when it is back.
+        let quiet = self.known.iter().filter(|_| settled).find(|device| {
             let key = format!("fence-device/{device}/lied");
             !self.firing.contains(&key)
         });
@@ -249,7 +252,13 @@ impl Checker for LiarsAreFound {
                 *self.boots.entry(*host).or_default() += 1;
                 None
             }
-            // All that was decided before is done, or nobody would listen.
+            // It has said nothing while it slept.
+            Fact::Resumed { host, .. } => {
+                if let Some((_, since)) = self.believed.get_mut(host) {
+                    *since = at;
+                }
+                None
+            }
             Fact::Heard { host } => self.heard(at, *host),
             Fact::Calm => {
                 self.calm = Some(at);
