@@ -74,6 +74,8 @@ const TURN_MS: u64 = nodemedic_watchdog::verdict::TURN_MAX_MS + 50;
 pub struct FedOnEvidence {
     promises: Promises,
     fed: BTreeMap<Host, True>,
+    /// Until when a host that slept may need to find out what ended while it did.
+    waking: BTreeMap<Host, True>,
 }
 
 impl Checker for FedOnEvidence {
@@ -83,9 +85,15 @@ impl Checker for FedOnEvidence {
 
     fn see(&mut self, at: True, fact: &Fact) -> Option<String> {
         self.promises.see(fact);
+        if let Fact::Resumed { host, wakes_within } = fact {
+            self.waking.insert(*host, at + wakes_within);
+        }
         let Fact::Fed { host } = fact else {
             return None;
         };
+        if self.waking.get(host).is_some_and(|until| at < *until) {
+            return None;
+        }
         let before = self.fed.insert(*host, at);
         let (work, late) = self.promises.overdue(at, *host)?;
         // The first turn after a pause may look, strike, and feed while it waits for the kernel.
