@@ -23,7 +23,7 @@ pub fn status(socket: &Path) -> Result<Box<LocalStatus>, Failure> {
     match ask(socket, &LocalRequest::Status)? {
         LocalResponse::Status(status) => Ok(status),
         LocalResponse::Error(error) => Err(Failure::new(Kind::Refused, error, "")),
-        LocalResponse::Events(_) | LocalResponse::Done => Err(Failure::failed(format!(
+        _ => Err(Failure::failed(format!(
             "the agent at {} answered something else than its status",
             socket.display()
         ))),

@@ -1,7 +1,7 @@
 //! The fleet's own words as sentences for people: events, decisions, states, and how each stands
 //! out. Texts are cleaned where they are printed, not here.
 
-use nodemedic_protocol::NodeId;
+use nodemedic_protocol::{Millis, NodeId};
 use nodemedic_protocol::api::{
     AlertState, Decision, FenceAnswer, FenceStep, JournalEntry, JournalWhat, Liveness, Proof,
     Scheduling,
@@ -185,11 +185,37 @@ pub fn node_event(event: &Event) -> (String, Paint) {
             device_reset,
             words,
         } => (watchdog(*device_reset, words.as_ref()), Paint::Bad),
+        EventKind::BundleTaken {
+            name,
+            why,
+            left_out,
+        } => (bundle(name, why, left_out), Paint::Plain),
+        EventKind::FaultInjected { id, fault, span } => (injected(*id, fault, *span), Paint::Warn),
+        EventKind::FaultUndone { id, fault, because } => (
+            format!("fault {id} undone: {fault} ({because})"),
+            Paint::Good,
+        ),
         EventKind::Dropped { first, last } => (
             format!("events {first} to {last} are gone: the spool was full"),
             Paint::Bad,
         ),
     }
+}
+
+fn bundle(name: &str, why: &str, left_out: &[String]) -> String {
+    let missing = match left_out {
+        [] => String::new(),
+        _ => format!("; without {}", left_out.join(", ")),
+    };
+    format!("diagnostics taken ({why}): nodemedic diagnose {name}{missing}")
+}
+
+fn injected(id: u64, fault: &str, span: Millis) -> String {
+    let until = match span {
+        Millis::ZERO => String::new(),
+        span => format!(", for {span}"),
+    };
+    format!("fault {id} on purpose: {fault}{until}")
 }
 
 fn watchdog(device_reset: bool, words: Option<&LastWords>) -> String {
@@ -320,7 +346,7 @@ mod tests {
     use super::*;
     use nodemedic_protocol::event::{BudgetUse, Verb};
     use nodemedic_protocol::health::{Component, Reason};
-    use nodemedic_protocol::{BootId, Boottime, Generation, Millis, Seq, WallTime, WorkName};
+    use nodemedic_protocol::{BootId, Boottime, Generation, Seq, WallTime, WorkName};
 
     fn event(kind: EventKind) -> String {
         node_event(&Event {

@@ -104,6 +104,34 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         words: Option<LastWords>,
     },
+    /// What was to be seen of it was written down: `nodemedic diagnose NAME` on the host.
+    BundleTaken {
+        /// Its name.
+        name: String,
+        /// Before what: `fence`, `asked for by a person`.
+        why: String,
+        /// Sections that are missing or not whole.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left_out: Vec<String>,
+    },
+    /// A person broke something on purpose.
+    FaultInjected {
+        /// Names it on this host.
+        id: u64,
+        /// What.
+        fault: String,
+        /// For how long; zero for what is over at once.
+        span: Millis,
+    },
+    /// What was broken on purpose was taken back.
+    FaultUndone {
+        /// Names it on this host.
+        id: u64,
+        /// What.
+        fault: String,
+        /// Why now: `its time is over`, `a person says so`, `the agent began again`.
+        because: String,
+    },
     /// The spool was full: these events are gone.
     Dropped {
         /// The first one.

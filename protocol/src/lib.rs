@@ -11,9 +11,11 @@ extern crate alloc;
 
 pub mod api;
 pub mod codec;
+pub mod diagnose;
 pub mod event;
 pub mod health;
 pub mod ids;
+pub mod inject;
 pub mod inventory;
 pub mod local;
 pub mod message;

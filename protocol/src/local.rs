@@ -5,9 +5,11 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::diagnose::{Bundle, BundleInfo, DiagnoseRequest};
 use crate::event::Event;
 use crate::health::{Condition, Level};
 use crate::ids::{Epoch, NodeId, Revision, ServiceName};
+use crate::inject::{InjectRequest, Injection};
 use crate::inventory::Inventory;
 use crate::message::Session;
 use crate::sample::Sample;
@@ -33,6 +35,10 @@ pub enum LocalRequest {
         /// Which.
         service: ServiceName,
     },
+    /// About bundles of diagnostics.
+    Diagnose(DiagnoseRequest),
+    /// About faults on purpose.
+    Inject(InjectRequest),
 }
 
 /// What the agent answers.
@@ -43,6 +49,12 @@ pub enum LocalResponse {
     Status(alloc::boxed::Box<LocalStatus>),
     /// To `Events`.
     Events(Vec<Event>),
+    /// To `Diagnose(List)`.
+    Bundles(Vec<BundleInfo>),
+    /// To `Diagnose(Show)` and `Diagnose(Take)`.
+    Bundle(alloc::boxed::Box<Bundle>),
+    /// To every `Inject`: the faults that stand, or what was begun or taken back.
+    Injections(Vec<Injection>),
     /// Taken.
     Done,
     /// Not taken: what was wrong and what to do.

@@ -121,6 +121,7 @@ impl Agent {
             config,
             facts,
         };
+        agent.end_pretence(&mut out);
         agent.watch_services(&mut out);
         agent.drop_strangers(&mut out);
         agent.turn(out);
@@ -248,6 +249,12 @@ impl Agent {
                 let key = UnitKey::Service(service);
                 self.supervisor.unfence(out, &mut self.book, &key);
             }
+            Input::Noted { component, kind } => out.event(component, kind),
+            Input::Pretended {
+                id,
+                component,
+                condition,
+            } => self.pretend(out, id, &component, condition),
             Input::PluginReport { plugin, report } => self.take_plugin(out, &plugin, report),
         }
     }

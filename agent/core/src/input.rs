@@ -6,12 +6,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use nodemedic_protocol::event::{LastWords, Outcome};
+use nodemedic_protocol::event::{EventKind, LastWords, Outcome};
 use nodemedic_protocol::health::Reason;
 use nodemedic_protocol::message::{Command, CoordinatorState, LeaseAck};
 use nodemedic_protocol::sample::Sample;
 use nodemedic_protocol::work::Enforcement;
-use nodemedic_protocol::{Generation, Millis, ServiceName, Severity};
+use nodemedic_protocol::{Component, Generation, Millis, ServiceName, Severity};
 
 use crate::config::Config;
 use crate::effect::{ActionId, Token};
@@ -111,6 +111,22 @@ pub enum Input {
     Unfence {
         /// Which.
         service: ServiceName,
+    },
+    /// The host did something that belongs into the journal and needs no decision.
+    Noted {
+        /// About what.
+        component: Component,
+        /// What.
+        kind: EventKind,
+    },
+    /// A person pretends a condition, or takes it back.
+    Pretended {
+        /// Names it on this host.
+        id: u64,
+        /// On what.
+        component: Component,
+        /// How much it matters and one sentence; absent: it is over.
+        condition: Option<(Severity, String)>,
     },
     /// A plugin ran.
     PluginReport {

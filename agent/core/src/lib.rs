@@ -34,6 +34,7 @@ mod steer;
 mod stories;
 pub mod substitute;
 mod supervisor;
+mod told;
 pub mod unit;
 mod view;
 mod works;

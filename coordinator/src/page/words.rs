@@ -116,6 +116,19 @@ pub(super) fn event(event: &Event) -> Line {
             device_reset,
             words,
         } => watchdog(*device_reset, words.as_ref()),
+        EventKind::BundleTaken { name, why, .. } => line(
+            "info",
+            format!("{about}: diagnostics taken"),
+            format!("{why}; on the host: nodemedic diagnose {name}"),
+        ),
+        EventKind::FaultInjected { id, fault, span } => line(
+            "warn",
+            format!("fault {id} on purpose: {fault}"),
+            format!("for {span}"),
+        ),
+        EventKind::FaultUndone { id, fault, because } => {
+            line("good", format!("fault {id} undone: {fault}"), because)
+        }
         EventKind::Dropped { first, last } => line(
             "warn",
             "events lost",

@@ -13,6 +13,7 @@ mod lease;
 mod properties;
 mod rollback;
 mod session;
+mod told;
 mod works;
 
 use alloc::boxed::Box;
