@@ -2,6 +2,7 @@
 //! core (which decides) and the host (which does). `main.rs` only parses arguments.
 
 pub mod args;
+mod asking;
 mod backlog;
 pub mod config;
 mod driver;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use nodemedic_agent_core::{Agent, Facts, Input};
 use nodemedic_agent_host::helper::Helper;
+use nodemedic_agent_host::inject::Injector;
 use nodemedic_agent_host::manager::{UnitSettings, Units};
 use nodemedic_agent_host::plugin::Plugins;
 use nodemedic_agent_host::sampler::thread::SamplerThread;
@@ -17,6 +18,7 @@ use nodemedic_protocol::{BootId, Boottime, Millis};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::asking;
 use crate::config::{self, Settings};
 use crate::driver::Driver;
 use crate::lock::{self, Lock};
@@ -84,6 +86,7 @@ struct Life {
     samples: mpsc::Receiver<Sample>,
     sampled_processes: Vec<(String, u32)>,
     socket: Socket,
+    injector: Injector,
     systemd: Systemd,
     signals: Signals,
     _lock: Lock,
@@ -152,6 +155,7 @@ impl Life {
             .as_ref()
             .map(|broker| Uplink::start(&settings, broker, &session, seed, now.wall))
             .transpose()?;
+        let injector = asking::injector(&settings, session.boot_id, outbox.clone());
         let mut plugins = Plugins::new(outbox, seed);
         plugins.set(&settings.plugins);
         let (sampler, samples) = SamplerThread::start(
@@ -172,6 +176,7 @@ impl Life {
             samples,
             sampled_processes: Vec::new(),
             socket,
+            injector,
             systemd: Systemd::new(),
             signals,
             _lock: lock,
@@ -268,6 +273,14 @@ impl Life {
                 }
                 Err(error) => LocalResponse::Error(error),
             },
+            LocalRequest::Diagnose(request) => {
+                return asking::diagnose(&self.driver.units, request, asked.answer);
+            }
+            LocalRequest::Inject(request) => {
+                let allowed = &self.settings.inject;
+                let units = &self.driver.units;
+                return asking::inject(units, &self.injector, allowed, request, asked.answer);
+            }
         };
         // A client that went away does not need the answer.
         let _ = asked.answer.send(response);
@@ -296,6 +309,11 @@ impl Life {
     async fn end(mut self, reason: &str) {
         tracing::info!("ending: {reason}");
         self.systemd.stopping();
+        self.injector.end(LEAVE_WITHIN).await;
+        // What was taken back, and whatever else waits.
+        while let Ok(input) = self.inputs.try_recv() {
+            self.agent.handle(clock::now(), input);
+        }
         self.agent.handle(
             clock::now(),
             Input::GoingDown {
@@ -321,7 +339,7 @@ impl Life {
 }
 
 /// Where cgroups are.
-const CGROUPS: &str = "/sys/fs/cgroup";
+pub(crate) const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// The packaged agent is not root, and its helper is; an agent that is root helps itself.
 fn helper(settings: &Settings) -> Helper {

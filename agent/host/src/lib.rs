@@ -5,7 +5,9 @@
 //! done. Every wait has a deadline and every queue a bound.
 
 pub mod boot;
+pub mod diagnose;
 pub mod helper;
+pub mod inject;
 pub mod inventory;
 pub mod manager;
 pub mod plugin;

@@ -51,6 +51,17 @@ pub struct Settings {
     pub sampling: Sampling,
     /// Plugins.
     pub plugins: BTreeMap<String, PluginSpec>,
+    /// Faults on purpose.
+    pub inject: Inject,
+}
+
+/// Whether a person may break this host on purpose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inject {
+    /// Refused unless this is true.
+    pub allow: bool,
+    /// Directories of somebody that may be filled.
+    pub fill_paths: Vec<PathBuf>,
 }
 
 /// How the sampler runs.

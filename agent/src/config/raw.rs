@@ -38,6 +38,18 @@ pub struct Raw {
     pub plugin: BTreeMap<String, RawPlugin>,
     /// When a measured value is a condition.
     pub rules: RawRules,
+    /// Faults on purpose.
+    pub inject: RawInject,
+}
+
+/// `[inject]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawInject {
+    /// May people of this host break it on purpose.
+    pub allow: bool,
+    /// Directories that may be filled.
+    pub fill_paths: Vec<PathBuf>,
 }
 
 /// `[broker]`.

@@ -10,8 +10,8 @@ use nodemedic_agent_host::plugin::PluginSpec;
 use nodemedic_agent_host::sampler::Roots;
 use nodemedic_protocol::{Millis, NodeId, ServiceName, SiteId};
 
-use super::raw::{Raw, RawPlugin, RawSampling};
-use super::{Mistake, Sampling, Settings, allow, broker, paths, rules, service};
+use super::raw::{Raw, RawInject, RawPlugin, RawSampling};
+use super::{Inject, Mistake, Sampling, Settings, allow, broker, paths, rules, service};
 
 /// A faster sampler costs more than it shows: the kernel's own averages are over ten seconds.
 const SAMPLE_MIN: Millis = Millis(100);
@@ -84,6 +84,7 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Mistake> {
         last_words: paths.last_words,
         sampling,
         plugins: plugins(raw.plugin)?,
+        inject: inject(raw.inject)?,
     })
 }
 
@@ -152,4 +153,17 @@ fn plugins(raw: BTreeMap<String, RawPlugin>) -> Result<BTreeMap<String, PluginSp
             Ok((name, spec))
         })
         .collect()
+}
+
+fn inject(raw: RawInject) -> Result<Inject, Mistake> {
+    for path in &raw.fill_paths {
+        if !path.is_absolute() {
+            let message = format!("{path:?} is relative: write the whole path");
+            return Err(Mistake::at(&["inject", "fill_paths"], message));
+        }
+    }
+    Ok(Inject {
+        allow: raw.allow,
+        fill_paths: raw.fill_paths,
+    })
 }

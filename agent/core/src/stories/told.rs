@@ -58,5 +58,8 @@ fn what_the_host_notes_is_an_event_of_its_component() {
         kind: kind.clone(),
     });
     let last = world.events.last().unwrap();
-    assert_eq!((last.component.to_string().as_str(), &last.kind), ("service web", &kind));
+    assert_eq!(
+        (last.component.to_string().as_str(), &last.kind),
+        ("service web", &kind)
+    );
 }

@@ -19,6 +19,7 @@ use nodemedic_agent_core::effect::Watch;
 use nodemedic_agent_core::{Act, Input, UnitKey};
 use nodemedic_helper::Allow;
 use nodemedic_protocol::event::Outcome;
+use nodemedic_protocol::work::Run;
 use nodemedic_protocol::{BootId, Millis};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -27,6 +28,7 @@ use self::command::Places;
 use self::door::Door;
 use self::systemd::Bus;
 use self::target::Targets;
+use crate::diagnose::{self, Diagnostics, Subject};
 use crate::helper::Helper;
 use crate::watchdog::confirm::Confirmer;
 
@@ -64,11 +66,13 @@ pub struct Units {
     inputs: mpsc::Sender<Input>,
     units: BTreeMap<UnitKey, Handle>,
     door: Door,
+    diagnostics: Diagnostics,
     made: u64,
 }
 
 #[derive(Debug)]
 struct Handle {
+    watch: Watch,
     orders: mpsc::Sender<unit::Order>,
     task: JoinHandle<()>,
 }
@@ -84,8 +88,17 @@ impl Units {
     /// asked before exclusive work starts.
     #[must_use]
     pub fn new(settings: UnitSettings, confirmer: Confirmer, inputs: mpsc::Sender<Input>) -> Units {
+        let bus = Arc::new(Bus::new(settings.bus_address.clone()));
+        let diagnostics = Diagnostics::new(
+            Arc::clone(&bus),
+            settings.cgroup_root.clone(),
+            settings.boot_id.clone(),
+            diagnose::Shelf::new(settings.state.join("diagnose")),
+            inputs.clone(),
+        );
         Units {
-            bus: Arc::new(Bus::new(settings.bus_address.clone())),
+            bus,
+            diagnostics,
             door: Door {
                 targets: Targets::default(),
                 confirmer,
@@ -100,12 +113,13 @@ impl Units {
 
     /// Looks after a unit from now on; a second one of a unit replaces the first.
     pub fn watch(&mut self, watch: Watch) {
-        if let Some(handle) = self.units.get(&watch.unit)
+        if let Some(handle) = self.units.get_mut(&watch.unit)
             && handle
                 .orders
                 .try_send(unit::Order::Watch(Box::new(watch.clone())))
                 .is_ok()
         {
+            handle.watch = watch;
             return;
         }
         self.made += 1;
@@ -128,10 +142,16 @@ impl Units {
             helper: self.settings.helper.clone(),
             inputs: self.inputs.clone(),
             door: self.door.clone(),
+            diagnostics: self.diagnostics.clone(),
             seed: self.settings.seed.wrapping_add(self.made),
         };
-        let task = tokio::spawn(task.run(watch, inbox));
-        self.units.insert(key, Handle { orders, task });
+        let task = tokio::spawn(task.run(watch.clone(), inbox));
+        let handle = Handle {
+            watch,
+            orders,
+            task,
+        };
+        self.units.insert(key, handle);
     }
 
     /// Forgets a unit. What runs of it keeps running.
@@ -171,6 +191,41 @@ impl Units {
         self.door.targets.clone()
     }
 
+    /// Takes and keeps what is to be seen of units.
+    #[must_use]
+    pub fn diagnostics(&self) -> Diagnostics {
+        self.diagnostics.clone()
+    }
+
+    /// The unit that a person means: a service of this name, or else a work; `service:NAME` and
+    /// `work:NAME` say which.
+    ///
+    /// # Errors
+    /// When there is none; the message names those there are.
+    pub fn named(&self, said: &str) -> Result<Subject, String> {
+        let means = |key: &UnitKey| match key {
+            UnitKey::Service(name) => {
+                said == name.as_str() || said.strip_prefix("service:") == Some(name.as_str())
+            }
+            UnitKey::Work(name) => {
+                said == name.as_str() || said.strip_prefix("work:") == Some(name.as_str())
+            }
+        };
+        // Services stand before works in the map.
+        let found = self.units.iter().find(|(key, _)| means(key));
+        let Some((_, handle)) = found else {
+            let all: Vec<String> = self.units.keys().map(UnitKey::to_string).collect();
+            let all = if all.is_empty() {
+                "nothing is looked after on this host".to_owned()
+            } else {
+                format!("this host has: {}", all.join(", "))
+            };
+            return Err(format!("there is no service or work {said:?} here; {all}"));
+        };
+        let logs = self.settings.state.join("log");
+        Ok(subject_of(&handle.watch, &self.door.targets, &logs))
+    }
+
     /// How many units are looked after.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -181,6 +236,22 @@ impl Units {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.units.is_empty()
+    }
+}
+
+/// What diagnostics need to know of a unit.
+fn subject_of(watch: &Watch, targets: &Targets, logs: &std::path::Path) -> Subject {
+    let unit_name = match &watch.run {
+        Run::Systemd { unit } => Some(systemd::full_name(&watch.unit, unit)),
+        Run::Command { .. } => None,
+    };
+    Subject {
+        key: watch.unit.clone(),
+        run: watch.run.clone(),
+        probe: watch.probe.clone(),
+        target: targets.of(&watch.unit),
+        unit_name,
+        log: logs.join(format!("{}.log", command::record::file_stem(&watch.unit))),
     }
 }
 

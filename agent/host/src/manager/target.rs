@@ -1,10 +1,14 @@
 //! What the watchdog has to kill when the agent cannot: for each unit its session or its cgroup.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nodemedic_agent_core::UnitKey;
 use tokio::sync::Notify;
+
+use super::process::PROC;
+use crate::sampler::pid_stat::of_session;
 
 /// One thing to kill.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +25,21 @@ pub enum Target {
         /// Its path below the cgroup root.
         path: String,
     },
+}
+
+impl Target {
+    /// The processes in it that live.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub fn members(&self, cgroup_root: &Path) -> Result<Vec<u32>, String> {
+        match self {
+            Target::Session { leader, .. } => {
+                of_session(Path::new(PROC), *leader).map_err(|error| error.to_string())
+            }
+            Target::Cgroup { path } => nodemedic_helper::cgroup::members(cgroup_root, path),
+        }
+    }
 }
 
 /// Targets of all units; shared between their tasks and the client of the watchdog.

@@ -16,9 +16,10 @@ use tokio::time::timeout;
 
 use super::command::{CommandUnit, Places};
 use super::door::Door;
-use super::ended;
 use super::systemd::{Bus, SystemdUnit};
 use super::target::Target;
+use super::{ended, subject_of};
+use crate::diagnose::Diagnostics;
 use crate::helper::Helper;
 use crate::probe::Prober;
 
@@ -48,6 +49,8 @@ pub struct Task {
     pub inputs: mpsc::Sender<Input>,
     /// What exclusive work has to pass, and what the watchdog has to kill.
     pub door: Door,
+    /// What is written down before something is destroyed.
+    pub diagnostics: Diagnostics,
     /// Of the probe's jitter.
     pub seed: u64,
 }
@@ -138,7 +141,9 @@ impl Task {
                         self.say(&watch, &manager, &mut prober, seen).await;
                     }
                     Order::Act(act) => {
-                        next = self.act(&act, &mut manager, &mut prober, &mut orders).await;
+                        next = self
+                            .act(&act, &watch, &mut manager, &mut prober, &mut orders)
+                            .await;
                     }
                 }
             }
@@ -213,6 +218,7 @@ impl Task {
     async fn act(
         &self,
         act: &Act,
+        watch: &Watch,
         manager: &mut Manager,
         prober: &mut Prober,
         orders: &mut mpsc::Receiver<Order>,
@@ -232,11 +238,16 @@ impl Task {
             prober.pause();
         }
         let command = manager.describe(act.verb);
-        let began = clock::boottime();
+        let mut began = clock::boottime();
+        let doing = async {
+            let logs = &self.places.logs;
+            let subject = || subject_of(watch, &self.door.targets, logs);
+            self.diagnostics.before(act.verb, subject).await;
+            began = clock::boottime();
+            timeout(act.timeout.to_duration(), manager.act(act)).await
+        };
         let (outcome, next) = tokio::select! {
-            outcome = timeout(act.timeout.to_duration(), manager.act(act)) => {
-                (outcome.unwrap_or(Outcome::TimedOut), None)
-            }
+            outcome = doing => (outcome.unwrap_or(Outcome::TimedOut), None),
             order = next_act(orders) => (Outcome::Interrupted, order),
         };
         let took = clock::boottime().since(began);

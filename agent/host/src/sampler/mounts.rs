@@ -145,12 +145,16 @@ pub fn with_storage(mounts: Vec<Mount>) -> Vec<Mount> {
     mounts
 }
 
+/// Source of a scratch filesystem that is filled on purpose: it is to be seen like storage.
+pub const INJECTED: &str = "nodemedic-inject";
+
 fn has_storage(mount: &Mount) -> bool {
     let kind = mount.kind.as_str();
     if IMAGES.contains(&kind) || FUSE_PSEUDO.contains(&kind) {
         return false;
     }
     mount.source.starts_with("/dev/")
+        || (kind == "tmpfs" && mount.source == INJECTED)
         || REMOTE.contains(&kind)
         || POOLED.contains(&kind)
         || kind.starts_with("fuse.")

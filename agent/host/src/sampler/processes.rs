@@ -29,6 +29,17 @@ pub struct Units {
     pub page_bytes: u64,
 }
 
+impl Units {
+    /// Those of this host.
+    #[must_use]
+    pub fn of_host() -> Units {
+        Units {
+            ticks_per_s: rustix::param::clock_ticks_per_second(),
+            page_bytes: u64::try_from(rustix::param::page_size()).unwrap_or(4096),
+        }
+    }
+}
+
 /// A process as the pass before saw it.
 #[derive(Clone, Copy, Debug)]
 struct Row {

@@ -10,7 +10,7 @@ mod ending;
 pub mod gate;
 mod gated;
 mod log_file;
-mod record;
+pub(crate) mod record;
 mod spawn;
 mod stopping;
 
@@ -24,6 +24,7 @@ use nodemedic_protocol::{BootId, Generation};
 use tokio::task::JoinHandle;
 
 pub use self::ending::Members;
+pub(crate) use self::ending::list;
 use self::gate::Latch;
 use self::record::Record;
 use super::door::Door;

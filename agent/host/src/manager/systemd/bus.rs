@@ -151,7 +151,7 @@ impl Bus {
         })
     }
 
-    async fn connection(&self) -> zbus::Result<zbus::Connection> {
+    pub(super) async fn connection(&self) -> zbus::Result<zbus::Connection> {
         let mut live = self.live.lock().await;
         if let Some(connection) = &*live {
             return Ok(connection.clone());

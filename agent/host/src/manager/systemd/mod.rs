@@ -6,6 +6,7 @@
 
 mod bus;
 mod cgroup_path;
+mod describe;
 mod ending;
 mod environment;
 mod properties;
@@ -348,7 +349,9 @@ impl SystemdUnit {
     }
 }
 
-fn full_name(key: &UnitKey, unit: &str) -> String {
+/// The whole name of a unit: a template gets the name of the service or work as its instance.
+#[must_use]
+pub fn full_name(key: &UnitKey, unit: &str) -> String {
     match (key, unit.split_once("@.")) {
         (UnitKey::Work(name), Some((before, kind))) => format!("{before}@{name}.{kind}"),
         (UnitKey::Service(name), Some((before, kind))) => format!("{before}@{name}.{kind}"),
