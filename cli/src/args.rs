@@ -109,6 +109,12 @@ pub enum Command {
     Alerts(commands::alerts::Args),
     /// Live view of this host, from its agent
     Top(commands::top::Args),
+    /// Is this host fit for nodemedic? What is missing, what that costs, and what to do
+    Doctor(commands::doctor::Args),
+    /// What was to be seen of a service before it was killed or fenced
+    Diagnose(commands::diagnose::Args),
+    /// Break something on this host on purpose; it is taken back by itself
+    Inject(commands::inject::Args),
     /// A small real HTTP service, to try things with
     Sample(commands::sample::Args),
     /// Run a program that ends when its starter ends
@@ -143,6 +149,10 @@ pub fn run() -> ExitCode {
         global: cli.global,
         screen,
     };
+    // Its exit code is its verdict.
+    if let Command::Doctor(args) = &cli.command {
+        return commands::doctor::run(args, &context);
+    }
     match dispatch(&cli.command, &context) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -172,6 +182,9 @@ fn dispatch(command: &Command, context: &Context) -> Result<(), Failure> {
         Command::Events(args) => commands::events::run(args, context),
         Command::Alerts(args) => commands::alerts::run(args, context),
         Command::Top(args) => commands::top::run(args, context),
+        Command::Doctor(_) => Ok(()),
+        Command::Diagnose(args) => commands::diagnose::run(args, context),
+        Command::Inject(args) => commands::inject::run(args, context),
         Command::Sample(args) => commands::sample::run(args),
         Command::Tether(args) => commands::tether::run(args),
     }

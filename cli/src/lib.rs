@@ -10,6 +10,7 @@ mod args;
 mod blast;
 mod client;
 mod commands;
+mod doctor;
 mod failure;
 mod fleet;
 mod http;

@@ -15,29 +15,46 @@ pub const DEFAULT_SOCKET: &str = "/run/nodemedic/agent.sock";
 /// The agent answers from memory; one that does not within this hangs.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// A bundle takes two seconds, a fault at most five to begin or to take back.
+const WORK_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// A host with 1,000 disks and 500 works stays far below this.
 const ANSWER_MAX_BYTES: u64 = 8 << 20;
 
 /// Asks the agent for everything there is to see now.
 pub fn status(socket: &Path) -> Result<Box<LocalStatus>, Failure> {
-    match ask(socket, &LocalRequest::Status)? {
+    match ask(socket, &LocalRequest::Status, CALL_TIMEOUT)? {
         LocalResponse::Status(status) => Ok(status),
         LocalResponse::Error(error) => Err(Failure::new(Kind::Refused, error, "")),
-        _ => Err(Failure::failed(format!(
-            "the agent at {} answered something else than its status",
-            socket.display()
-        ))),
+        _ => Err(odd(socket)),
     }
 }
 
-fn ask(socket: &Path, request: &LocalRequest) -> Result<LocalResponse, Failure> {
+/// Asks for what takes the agent a few seconds; its own refusal is a failure.
+pub fn call(socket: &Path, request: &LocalRequest) -> Result<LocalResponse, Failure> {
+    match ask(socket, request, WORK_TIMEOUT)? {
+        LocalResponse::Error(error) => Err(Failure::new(Kind::Refused, error, "")),
+        response => Ok(response),
+    }
+}
+
+/// An answer to another question.
+pub fn odd(socket: &Path) -> Failure {
+    Failure::new(
+        Kind::Failed,
+        format!("the agent at {} answered something else", socket.display()),
+        "are agent and command line of the same version? (nodemedic --version)",
+    )
+}
+
+fn ask(socket: &Path, request: &LocalRequest, timeout: Duration) -> Result<LocalResponse, Failure> {
     let unreachable = |error: std::io::Error| unreachable(socket, &error);
     let mut stream = UnixStream::connect(socket).map_err(unreachable)?;
     stream
-        .set_read_timeout(Some(CALL_TIMEOUT))
+        .set_read_timeout(Some(timeout))
         .map_err(unreachable)?;
     stream
-        .set_write_timeout(Some(CALL_TIMEOUT))
+        .set_write_timeout(Some(timeout))
         .map_err(unreachable)?;
     let mut line = serde_json::to_vec(request)
         .map_err(|error| Failure::failed(format!("cannot write the question: {error}")))?;

@@ -1,7 +1,6 @@
 //! The fleet's own words as sentences for people: events, decisions, states, and how each stands
 //! out. Texts are cleaned where they are printed, not here.
 
-use nodemedic_protocol::{Millis, NodeId};
 use nodemedic_protocol::api::{
     AlertState, Decision, FenceAnswer, FenceStep, JournalEntry, JournalWhat, Liveness, Proof,
     Scheduling,
@@ -9,6 +8,7 @@ use nodemedic_protocol::api::{
 use nodemedic_protocol::event::{ActionRecord, Event, EventKind, LastWords, Outcome};
 use nodemedic_protocol::health::{Level, Severity};
 use nodemedic_protocol::work::{Enforcement, OnLeaseLoss, Sharing, StopCause, WorkState};
+use nodemedic_protocol::{Millis, NodeId};
 
 use crate::blast;
 use crate::out::{Paint, Screen, clean, clock_time, cut, width};

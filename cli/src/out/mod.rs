@@ -12,7 +12,7 @@ use crate::args::Color;
 use crate::failure::Failure;
 pub use table::{Cell, Column, PaintedLine, Table, paint_line};
 pub use text::{
-    ago, bytes, clean, clock_time, cut, json_safe, micros, per_mille, since_boot, width,
+    ago, bytes, clean, clock_time, cut, json_safe, micros, per_mille, since_boot, stamp, width,
 };
 
 /// How a piece of text stands out. Meaning, not colour: the colour is chosen in one place.
@@ -90,6 +90,17 @@ impl Screen {
             json,
             width,
             color_errors: decide(std::io::stderr().is_terminal()),
+            gone: AtomicBool::new(false),
+        }
+    }
+
+    /// A file: no colours, nothing to fit.
+    pub const fn plain() -> Screen {
+        Screen {
+            color: false,
+            json: false,
+            width: None,
+            color_errors: false,
             gone: AtomicBool::new(false),
         }
     }

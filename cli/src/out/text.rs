@@ -98,6 +98,21 @@ pub fn clock_time(wall: WallTime) -> String {
         )
 }
 
+/// Day and time of day here: `2026-11-23 14:03:07 +0100`.
+pub fn stamp(wall: WallTime) -> String {
+    i64::try_from(wall.0)
+        .ok()
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
+        .map_or_else(
+            || UNKNOWN.to_owned(),
+            |t| {
+                t.to_zoned_datetime(jiff::tz::TimeZone::system())
+                    .strftime("%Y-%m-%d %H:%M:%S %z")
+                    .to_string()
+            },
+        )
+}
+
 /// `1.5 GiB`: three digits at most, in powers of 1024.
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
