@@ -138,12 +138,8 @@ impl Life {
         }
         let (outbox, inputs) = mpsc::channel(INPUTS_MAX);
         let (confirmer, questions) = confirm::questions();
-        let boot_id = session.boot_id.clone();
-        let units = Units::new(
-            unit_settings(&settings, boot_id, seed),
-            confirmer,
-            outbox.clone(),
-        );
+        let unit_settings = unit_settings(&settings, session.boot_id.clone(), seed);
+        let units = Units::new(unit_settings, confirmer, outbox.clone());
         let watchdog = WatchdogClient::start(
             settings.watchdog.clone(),
             units.targets(),

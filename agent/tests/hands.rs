@@ -6,10 +6,12 @@
     reason = "a panic is the error message of a test, in its helpers too"
 )]
 
+mod common;
+
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 use nodemedic_agent_host::sampler::pid_stat::stat_of;
@@ -49,19 +51,7 @@ impl Alone {
     }
 
     fn spawn(dir: &Path) -> Child {
-        let mut options = std::fs::File::options();
-        let log = options
-            .create(true)
-            .append(true)
-            .open(dir.join("agent.log"));
-        Command::new(env!("CARGO_BIN_EXE_nodemedic-agent"))
-            .arg("--config")
-            .arg(dir.join("agent.toml"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log.unwrap())
-            .spawn()
-            .unwrap()
+        common::spawn(&[common::AGENT], dir)
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use nodemedic_protocol::diagnose::{Bundle, Section};
 use nodemedic_protocol::event::*;
 use nodemedic_protocol::inventory::*;
 use nodemedic_protocol::message::*;
@@ -256,6 +257,61 @@ fn event_batch() -> EventBatch {
     }
 }
 
+/// Diagnostics, and faults on purpose.
+fn hands_batch() -> EventBatch {
+    let kinds = [
+        EventKind::BundleTaken {
+            name: "work.web-17".into(),
+            why: "fence".into(),
+            left_out: vec!["stacks".into()],
+        },
+        EventKind::FaultInjected {
+            id: 3,
+            fault: "hang web".into(),
+            span: Millis(60_000),
+        },
+        EventKind::FaultUndone {
+            id: 3,
+            fault: "hang web".into(),
+            because: "its time is over".into(),
+        },
+    ];
+    let mut batch = event_batch();
+    for (event, kind) in batch.events.iter_mut().zip(kinds) {
+        event.kind = kind;
+    }
+    batch
+}
+
+/// As a bundle lies on the disk of its host.
+fn bundle() -> Bundle {
+    Bundle {
+        version: diagnose::VERSION,
+        name: "work.web-17".into(),
+        component: Component::Work(WorkName::new("web").unwrap()),
+        why: "fence".into(),
+        host: "node-1".into(),
+        boot_id: session().boot_id,
+        at: Boottime(70_000),
+        wall: WallTime(1_795_000_000_000),
+        took: Millis(412),
+        sections: vec![
+            Section {
+                name: "probe".into(),
+                title: "What its probe says now".into(),
+                text: "it works\n".into(),
+                left_out: None,
+            },
+            Section {
+                name: "stacks".into(),
+                title: "Tasks that hang in the kernel".into(),
+                text: String::new(),
+                left_out: Some("that needs root".into()),
+            },
+        ],
+    }
+}
+
 fn work() -> WorkReport {
     WorkReport {
         session: session(),
@@ -324,6 +380,7 @@ fn messages() -> Vec<(&'static str, Message)> {
         ("health", Message::Health(health())),
         ("sample", Message::Sample(Box::new(sample()))),
         ("event", Message::Event(event_batch())),
+        ("event-hands", Message::Event(hands_batch())),
         ("work", Message::Work(work())),
         ("command", Message::Command(command())),
         ("ack", Message::Ack(ack())),
@@ -359,6 +416,22 @@ fn every_message_has_golden_bytes_and_reads_back() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn a_bundle_has_golden_bytes_and_reads_back() {
+    let bytes = serde_json::to_vec(&bundle()).unwrap();
+    let path = fixture("bundle.json");
+    if std::env::var_os("NODEMEDIC_BLESS").is_some() {
+        #[expect(clippy::disallowed_methods, reason = "a developer blesses a fixture")]
+        std::fs::write(&path, &bytes).unwrap();
+    }
+    let golden = std::fs::read(&path).unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&bytes),
+        String::from_utf8_lossy(&golden)
+    );
+    assert_eq!(serde_json::from_slice::<Bundle>(&golden).unwrap(), bundle());
 }
 
 #[test]

@@ -249,12 +249,7 @@ impl Agent {
                 let key = UnitKey::Service(service);
                 self.supervisor.unfence(out, &mut self.book, &key);
             }
-            Input::Noted { component, kind } => out.event(component, kind),
-            Input::Pretended {
-                id,
-                component,
-                condition,
-            } => self.pretend(out, id, &component, condition),
+            told @ (Input::Noted { .. } | Input::Pretended { .. }) => self.take_told(out, told),
             Input::PluginReport { plugin, report } => self.take_plugin(out, &plugin, report),
         }
     }

@@ -10,6 +10,7 @@ use nodemedic_protocol::{Component, Severity};
 
 use crate::agent::Agent;
 use crate::conditions::Finding;
+use crate::input::Input;
 use crate::out::Out;
 
 /// Begins the reason of every pretended condition: no rule and no plugin of ours uses it.
@@ -20,8 +21,21 @@ fn reason(id: u64) -> Reason {
 }
 
 impl Agent {
+    /// What needs no decision: an event as it is, or a pretence.
+    pub(crate) fn take_told(&mut self, out: &mut Out, told: Input) {
+        match told {
+            Input::Noted { component, kind } => out.event(component, kind),
+            Input::Pretended {
+                id,
+                component,
+                condition,
+            } => self.pretend(out, id, &component, condition),
+            _ => {}
+        }
+    }
+
     /// A condition that nobody measured begins or ends.
-    pub(crate) fn pretend(
+    fn pretend(
         &mut self,
         out: &mut Out,
         id: u64,

@@ -15,7 +15,8 @@ pub async fn look(place: Arc<Place>) -> Vec<Row> {
             "running",
             why.lines().next().unwrap_or_default(),
             "nothing on this host is watched, healed or told",
-            "systemctl enable --now nodemedic-agent; journalctl -u nodemedic-agent says why it ended",
+            "systemctl enable --now nodemedic-agent; journalctl -u nodemedic-agent says why it \
+             ended",
         )],
     }
 }

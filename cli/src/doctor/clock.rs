@@ -24,8 +24,8 @@ fn synchronized(said: &Result<Said, String>) -> Option<bool> {
 
 fn judge(timedate: &Result<Said, String>, chrony: &Result<Said, String>) -> Row {
     let check = "synchronised";
-    let costs = "times in events and logs cannot be compared between hosts, and a clock that is far \
-                 off refuses every certificate; leases do not depend on it";
+    let costs = "times in events and logs cannot be compared between hosts, and a clock that is \
+                 far off refuses every certificate; leases do not depend on it";
     let leap = chrony.as_ref().ok().and_then(|said| {
         let line = said
             .out

@@ -93,21 +93,7 @@ fn judge(facts: &Facts) -> Vec<Row> {
             "uname -r",
         ),
     });
-    rows.push(match (&facts.unified, facts.controllers) {
-        (Some(path), true) => fine("cgroup v2", path.display().to_string()),
-        (Some(path), false) => warning(
-            "cgroup v2",
-            format!("{}, without the memory controller", path.display()),
-            "an OOM kill within a unit is not counted, and memory of units is not seen",
-            "boot with systemd.unified_cgroup_hierarchy=1",
-        ),
-        (None, _) => warning(
-            "cgroup v2",
-            "not mounted",
-            "what is fenced is killed process by process, which one that forks fast can outrun",
-            "boot with systemd.unified_cgroup_hierarchy=1",
-        ),
-    });
+    rows.push(groups(facts));
     let group = |check: &str, there: bool, since: &str, costs: &str| match there {
         true => fine(check, "there"),
         false => warning(
@@ -148,6 +134,25 @@ fn judge(facts: &Facts) -> Vec<Row> {
         ),
     });
     rows
+}
+
+/// The one hierarchy, or what there is of it.
+fn groups(facts: &Facts) -> Row {
+    match (&facts.unified, facts.controllers) {
+        (Some(path), true) => fine("cgroup v2", path.display().to_string()),
+        (Some(path), false) => warning(
+            "cgroup v2",
+            format!("{}, without the memory controller", path.display()),
+            "an OOM kill within a unit is not counted, and memory of units is not seen",
+            "boot with systemd.unified_cgroup_hierarchy=1",
+        ),
+        (None, _) => warning(
+            "cgroup v2",
+            "not mounted",
+            "what is fenced is killed process by process, which one that forks fast can outrun",
+            "boot with systemd.unified_cgroup_hierarchy=1",
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -58,11 +58,13 @@ fn see(name: &'static str, path: PathBuf, agent: Option<u32>) -> Seen {
 
 fn room(path: &Path) -> Option<(u64, u64)> {
     let space = statvfs(path).ok()?;
-    let bytes = u64::from(space.blocks_available()).saturating_mul(space.fragment_size());
+    let bytes = space
+        .blocks_available()
+        .saturating_mul(space.fragment_size());
     // Filesystems without a table of inodes say that there are none at all.
     let inodes = match space.files() {
         0 => u64::MAX,
-        _ => u64::from(space.files_available()),
+        _ => space.files_available(),
     };
     Some((bytes, inodes))
 }

@@ -68,7 +68,7 @@ fn devices(class: &Path) -> Vec<(String, String)> {
 /// `NODEMEDIC_WATCHDOG="--device ..."`, commented lines apart.
 fn wants_device(defaults: &str) -> bool {
     let live = |line: &&str| line.trim_start().starts_with("NODEMEDIC_WATCHDOG=");
-    let last = defaults.lines().filter(live).next_back();
+    let last = defaults.lines().rfind(live);
     last.is_some_and(|line| line.contains("--device"))
 }
 
@@ -107,12 +107,27 @@ fn judge(facts: &Facts) -> Vec<Row> {
             "start the agent, then ask again",
         ),
     });
+    rows.push(device(facts));
+    if facts.systemd_feeds && facts.wants_device {
+        rows.push(missing(
+            "owner",
+            "systemd feeds a watchdog itself (RuntimeWatchdogSec)",
+            "only one program may hold the device: either nodemedic-watchdog does not start, or \
+             the host is reset for other reasons",
+            "RuntimeWatchdogSec=off in /etc/systemd/system.conf; systemctl daemon-reexec",
+        ));
+    }
+    rows
+}
+
+/// Is there a device, and is it used?
+fn device(facts: &Facts) -> Row {
     let names: Vec<String> = facts
         .devices
         .iter()
         .map(|(n, i)| format!("{n} ({i})"))
         .collect();
-    rows.push(match (facts.devices.is_empty(), facts.wants_device) {
+    match (facts.devices.is_empty(), facts.wants_device) {
         (false, true) => fine("device", names.join(", ")),
         (false, false) => warning(
             "device",
@@ -133,17 +148,7 @@ fn judge(facts: &Facts) -> Vec<Row> {
             "load the driver of the board's watchdog (iTCO_wdt, sp5100_tco, ipmi_watchdog; softdog \
              is better than none)",
         ),
-    });
-    if facts.systemd_feeds && facts.wants_device {
-        rows.push(missing(
-            "owner",
-            "systemd feeds a watchdog itself (RuntimeWatchdogSec)",
-            "only one program may hold the device: either nodemedic-watchdog does not start, or \
-             the host is reset for other reasons",
-            "RuntimeWatchdogSec=off in /etc/systemd/system.conf; systemctl daemon-reexec",
-        ));
     }
-    rows
 }
 
 #[cfg(test)]

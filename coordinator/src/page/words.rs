@@ -6,6 +6,7 @@ use nodemedic_protocol::api::{
 use nodemedic_protocol::event::{ActionRecord, Event, EventKind, LastWords, Outcome};
 use nodemedic_protocol::health::{Level, Severity};
 use nodemedic_protocol::work::{StopCause, WorkState};
+use nodemedic_protocol::{Component, Millis};
 
 /// One line of the journal: its colour, what happened, and what else there is to know.
 pub(super) struct Line {
@@ -116,16 +117,8 @@ pub(super) fn event(event: &Event) -> Line {
             device_reset,
             words,
         } => watchdog(*device_reset, words.as_ref()),
-        EventKind::BundleTaken { name, why, .. } => line(
-            "info",
-            format!("{about}: diagnostics taken"),
-            format!("{why}; on the host: nodemedic diagnose {name}"),
-        ),
-        EventKind::FaultInjected { id, fault, span } => line(
-            "warn",
-            format!("fault {id} on purpose: {fault}"),
-            format!("for {span}"),
-        ),
+        EventKind::BundleTaken { name, why, .. } => bundle(about, name, why),
+        EventKind::FaultInjected { id, fault, span } => injected(*id, fault, *span),
         EventKind::FaultUndone { id, fault, because } => {
             line("good", format!("fault {id} undone: {fault}"), because)
         }
@@ -135,6 +128,16 @@ pub(super) fn event(event: &Event) -> Line {
             format!("the spool was full: {first} to {last}"),
         ),
     }
+}
+
+fn bundle(about: &Component, name: &str, why: &str) -> Line {
+    let text = format!("{why}; on the host: nodemedic diagnose {name}");
+    line("info", format!("{about}: diagnostics taken"), text)
+}
+
+fn injected(id: u64, fault: &str, span: Millis) -> Line {
+    let what = format!("fault {id} on purpose: {fault}");
+    line("warn", what, format!("for {span}"))
 }
 
 fn watchdog(device_reset: bool, words: Option<&LastWords>) -> Line {

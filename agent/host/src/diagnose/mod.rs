@@ -49,8 +49,8 @@ const AT_ONCE: usize = 4;
 /// Readers that may hang in the kernel, all bundles together. Each is a thread.
 const READERS_MAX: usize = 16;
 
-/// The same act on the same unit is written down at most this often: when a fence is tried again and
-/// again, the first bundle tells most, and must not be pushed out.
+/// The same act on the same unit is written down at most this often: when a fence is tried again
+/// and again, the first bundle tells most, and must not be pushed out.
 const AGAIN_AFTER: Millis = Millis::from_secs(600);
 
 /// Longest text of one section.

@@ -1,5 +1,5 @@
-//! The task that keeps the time of faults: begins them, turns what flaps, takes them back, and tries
-//! again what could not be taken back.
+//! The task that keeps the time of faults: begins them, turns what flaps, takes them back, and
+//! tries again what could not be taken back.
 
 use std::path::PathBuf;
 use std::time::Duration;

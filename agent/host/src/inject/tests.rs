@@ -276,6 +276,25 @@ async fn a_process_that_a_person_stopped_stays_stopped_and_another_boot_continue
     assert!(victim.is(b'T'));
 }
 
+/// A newer agent takes back what an older one broke.
+#[test]
+fn a_record_of_an_older_agent_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = concat!(
+        r#"{"id":3,"boot_id":"b","fault":{"hang":{"of":"web"}},"since":7,"#,
+        r#""undo":{"continue":{"of":{"service":"web"},"processes":[[12,34]]}},"#,
+        r#""detail":"stopped process 12"}"#
+    );
+    let path = dir.path().join("fault-3.json");
+    nodemedic_edge::files::write_atomic(&path, text.as_bytes(), 0o600).unwrap();
+    let all = Records::new(dir.path().to_owned()).all().unwrap();
+    let Undo::Continue { processes, .. } = &all[0].undo else {
+        panic!("{all:?}");
+    };
+    assert_eq!(processes, &[(12, 34)]);
+    assert_eq!(serde_json::to_string(&all[0]).unwrap(), text);
+}
+
 #[tokio::test]
 async fn a_kill_is_over_at_once_and_leaves_nothing_on_record() {
     let world = World::new();
