@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use nix::unistd::{Uid, User};
+use nix::unistd::{Group, Uid, User};
 
 use super::{Place, Row, fine, gather, missing, warning};
 
@@ -18,6 +18,8 @@ struct Facts {
     /// Effective capabilities, as /proc/PID/status has them.
     capabilities: Option<u64>,
     helper: bool,
+    /// It is in the group that may read the journal.
+    journal: bool,
     /// This command runs as root.
     we_are_root: bool,
 }
@@ -32,6 +34,7 @@ pub async fn look(place: Arc<Place>) -> Vec<Row> {
             uid,
             name: user.map(|user| user.name),
             capabilities: process.and_then(|(pid, _)| capabilities(pid)),
+            journal: process.is_some_and(|(pid, _)| reads_journal(pid)),
             helper: Path::new(HELPER).exists(),
             we_are_root: nix::unistd::geteuid().is_root(),
         }
@@ -45,6 +48,14 @@ fn capabilities(pid: i32) -> Option<u64> {
         .lines()
         .find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(line.trim(), 16).ok()
+}
+
+fn reads_journal(pid: i32) -> bool {
+    let group = Group::from_name("systemd-journal").ok().flatten();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let groups = status.lines().find_map(|line| line.strip_prefix("Groups:"));
+    let mut groups = groups.unwrap_or_default().split_whitespace();
+    group.is_some_and(|group| groups.any(|gid| gid == group.gid.to_string()))
 }
 
 fn judge(facts: &Facts) -> Vec<Row> {
@@ -81,6 +92,16 @@ fn judge(facts: &Facts) -> Vec<Row> {
                     "systemctl enable --now nodemedic-helper.socket",
                 )
             });
+            rows.push(if facts.journal {
+                fine("journal", "the agent may read it")
+            } else {
+                warning(
+                    "journal",
+                    "the agent is not in the group systemd-journal",
+                    "what is written down before a fence lacks what the service logged",
+                    "systemctl edit nodemedic-agent: [Service] SupplementaryGroups=systemd-journal",
+                )
+            });
         }
     }
     rows
@@ -96,6 +117,7 @@ mod tests {
         let facts = |uid, helper| Facts {
             uid,
             helper,
+            journal: true,
             we_are_root: true,
             ..Facts::default()
         };
@@ -104,5 +126,10 @@ mod tests {
         assert_eq!(worst(&facts(Some(990), true)), State::Ok);
         assert_eq!(worst(&facts(Some(990), false)), State::Missing);
         assert_eq!(worst(&facts(None, false)), State::Warning);
+        let deaf = Facts {
+            journal: false,
+            ..facts(Some(990), true)
+        };
+        assert_eq!(worst(&deaf), State::Warning);
     }
 }
