@@ -184,14 +184,16 @@ fn a_zombie_is_gone_unless_threads_of_it_live_on() {
 
 #[test]
 fn the_own_session_and_cgroups_are_known() {
-    let own = nix::unistd::getsid(None).unwrap().as_raw();
-    let target = session(u32::try_from(own).unwrap(), 1);
-    assert!(host().is_self(&target));
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("self")).unwrap();
     let mut file = File::create(dir.path().join("self/cgroup")).unwrap();
     file.write_all(b"2:cpuset:/web\n0::/system.slice/nodemedic-watchdog.service\n").unwrap();
-    fs::copy("/proc/self/stat", dir.path().join("self/stat")).unwrap();
+    // Not the real one: in a container the session may be one from outside, which is 0 in it.
+    let since = fs::read_to_string("/proc/self/stat").unwrap();
+    let rest = since.rsplit_once(") ").unwrap().1.splitn(5, ' ').nth(4).unwrap();
+    fs::write(dir.path().join("self/stat"), format!("700 (own) R 1 700 700 {rest}")).unwrap();
+    assert!(hands(dir.path()).unwrap().is_self(&session(700, 1)));
+    assert!(!hands(dir.path()).unwrap().is_self(&session(701, 1)));
     let host = hands(dir.path()).unwrap();
     let is_self = |path: &str| host.is_self(&one(cgroup(path, 0, 0)));
     assert!(is_self("/system.slice"));
