@@ -175,7 +175,7 @@ impl World {
             6 => Fault::RollBack {
                 host,
                 back,
-                reboots: self.rng.chance(200),
+                reboots: self.rng.chance(500),
             },
             7 if self.rng.chance(300) => Fault::SpoolLost { host, back },
             8 if self.hosts[h].dog.kind.outlasts_a_hung_kernel() => Fault::Unkillable {
