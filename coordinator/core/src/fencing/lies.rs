@@ -64,6 +64,9 @@ impl Coordinator {
         };
         node.record.known_down = None;
         node.record.power_on.clear();
+        // What convicts is a word of the host, whatever it says.
+        let session = node.record.session.clone();
+        let change = node.life.hear(now.boot, &session);
         self.out.store(Write::Node(node.record.clone()));
         let works: Vec<String> = fenced
             .freed
@@ -91,6 +94,9 @@ impl Coordinator {
                 evidence: evidence.to_string(),
             };
             self.out.decide(now, Some(name), Decision::Fence(step));
+        }
+        if let Some(change) = change {
+            self.out.decide(now, Some(name), change.decision());
         }
         self.give_back(name, Purpose::Fence);
         self.dirty = true;

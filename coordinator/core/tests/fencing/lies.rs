@@ -1,6 +1,8 @@
 //! Devices that read OFF for a host that runs, and what convicts nobody.
 
 use super::*;
+use nodemedic_protocol::message::{Message, WorkReport};
+use nodemedic_protocol::{Revision, Seq};
 
 /// A host that runs, of which its device said that it is off.
 fn believed_a_lie() -> (World, String) {
@@ -52,6 +54,24 @@ fn a_liar_whose_host_cannot_be_asked_is_caught_by_the_hosts_clock() {
     world.nodes.get_mut(&victim).unwrap().connected = true;
     let key = format!("fence-device/{device}/lied");
     world.until("caught", 20, |w| fires(w, &key, Severity::Critical));
+}
+
+#[test]
+fn who_convicts_its_device_by_whatever_it_says_is_heard_and_not_counted_as_silent() {
+    let (mut world, victim) = believed_a_lie();
+    world.run(60);
+    let now = world.now.boot;
+    let report = WorkReport {
+        session: world.nodes[&victim].session(),
+        seq: Seq(1_000),
+        at: now,
+        revision: Revision(0),
+        works: Vec::new(),
+    };
+    world.message(&victim, Message::Work(report), false);
+    let key = format!("fence-device/{}/lied", device_of(&victim));
+    assert!(fires(&world, &key, Severity::Critical), "{}", world.tell());
+    assert_eq!(world.liveness(&victim), Liveness::Returning);
 }
 
 #[test]
