@@ -126,6 +126,7 @@ impl Node {
             fence: None,
             fenced: None,
             power_on: Vec::new(),
+            power_on_late: Vec::new(),
             on_failed: Vec::new(),
         }
     }

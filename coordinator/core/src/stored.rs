@@ -208,6 +208,10 @@ pub struct NodeRecord {
     /// Fence devices that are still to be asked to give it its power back.
     #[serde(default)]
     pub power_on: Vec<DeviceName>,
+    /// Those that are to be asked once more, when what they were asked to switch off without a
+    /// good answer is certainly over.
+    #[serde(default)]
+    pub power_on_late: Vec<DeviceName>,
     /// What devices said that could not.
     #[serde(default)]
     pub on_failed: Vec<DeviceSaid>,

@@ -65,6 +65,7 @@ fn node(name: &str) -> NodeRecord {
         fence: None,
         fenced: None,
         power_on: Vec::new(),
+        power_on_late: Vec::new(),
         on_failed: Vec::new(),
     }
 }

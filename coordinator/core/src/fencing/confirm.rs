@@ -31,10 +31,15 @@ impl Coordinator {
         };
         node.record.fenced = Some(fenced(node, now, &fence, &devices, &freed, drift));
         node.record.known_down = Some(KnownDown::Fenced);
-        node.record.power_on = match fence.then {
-            FenceThen::On => devices.clone(),
-            FenceThen::StayOff => Vec::new(),
-        };
+        if fence.then == FenceThen::On {
+            // A device that did not answer well is most often out of reach, and has no power to
+            // give: it is asked only when what it may have done is over.
+            let late = fence.may_switch_off_late();
+            let mut others = fence.may_have_switched_off();
+            others.retain(|device| !devices.contains(device) && !late.contains(device));
+            node.record.power_on = [devices.clone(), others].concat();
+            node.record.power_on_late = late;
+        }
         node.candidate = None;
         let because = format!("confirmed off: {}", fence.because);
         let change = node.life.fence(now.boot, because);
@@ -65,6 +70,7 @@ impl Coordinator {
         };
         if fence.then == FenceThen::On {
             node.record.power_on = fence.may_have_switched_off();
+            node.record.power_on_late = fence.may_switch_off_late();
         }
         self.out.store(Write::Node(node.record.clone()));
         let step = FenceStep::Dropped { because };

@@ -48,7 +48,7 @@ impl Coordinator {
     }
 
     /// Notes that a node is to be fenced.
-    pub(super) fn want_fence(&mut self, now: Now, name: &NodeId, fence: FenceRecord) {
+    pub(super) fn want_fence(&mut self, now: Now, name: &NodeId, mut fence: FenceRecord) {
         let Some(node) = self.nodes.get_mut(name) else {
             return;
         };
@@ -56,9 +56,8 @@ impl Coordinator {
             by: fence.by.clone(),
             because: fence.because.clone(),
         };
+        fence.switched = node.still_without_power();
         node.record.fence = Some(fence);
-        node.record.power_on.clear();
-        node.record.on_failed.clear();
         self.out.store(Write::Node(node.record.clone()));
         self.out.decide(now, Some(name), Decision::Fence(step));
         self.fencing.forget(name);
@@ -83,6 +82,7 @@ impl Coordinator {
                     stage: FenceStage::Waits,
                     attempts: 0,
                     said: Vec::new(),
+                    switched: Vec::new(),
                 };
                 self.want_fence(now, name, fence.clone());
                 fence
@@ -98,6 +98,7 @@ impl Coordinator {
             let node = self.nodes.get(name);
             let because = match node.map(|n| n.life.kind()) {
                 Some(Liveness::Lost) | None => "no exclusive work waits for it any more",
+                Some(Liveness::Unheard) => "this coordinator has only just begun to listen",
                 Some(_) => "the host is heard again",
             };
             self.drop_fence(now, name, because.to_string());
@@ -212,6 +213,11 @@ impl Coordinator {
             }
             if self.is_busy(&device, name) {
                 return;
+            }
+            if verb == FenceVerb::Off
+                && let Some(fence) = self.fence_of(name)
+            {
+                fence.asks_off(&device);
             }
             if let Some(node) = self.nodes.get(name) {
                 self.out.store(Write::Node(node.record.clone()));
@@ -376,6 +382,7 @@ impl Coordinator {
         let calls = self.fencing.calls.values().map(|call| call.until);
         let retries = self.fencing.retry_at.values().copied();
         let monitors = self.fencing.monitors.values().map(|m| m.next);
-        calls.chain(retries).chain(monitors)
+        let late = self.fencing.late_at.values().copied();
+        calls.chain(retries).chain(monitors).chain(late)
     }
 }

@@ -73,6 +73,8 @@ pub(crate) struct Fencing {
     devices: BTreeMap<DeviceName, FenceDeviceRecord>,
     monitors: BTreeMap<DeviceName, Monitor>,
     retry_at: BTreeMap<NodeId, Boottime>,
+    /// When devices that may switch off late are asked for power once more.
+    late_at: BTreeMap<NodeId, Boottime>,
     /// Why a fence that is wanted does not begin, for people.
     waits_for: BTreeMap<NodeId, String>,
     rng: Rng,
@@ -86,6 +88,7 @@ impl Fencing {
             devices,
             monitors: BTreeMap::new(),
             retry_at: BTreeMap::new(),
+            late_at: BTreeMap::new(),
             waits_for: BTreeMap::new(),
             rng,
         }
@@ -113,6 +116,7 @@ impl Fencing {
             }
         }
         self.retry_at.remove(node);
+        self.late_at.remove(node);
         self.waits_for.remove(node);
     }
 }

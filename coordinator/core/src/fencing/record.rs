@@ -32,6 +32,20 @@ pub struct FenceRecord {
     pub attempts: u32,
     /// What the devices said in the newest attempt, in order.
     pub said: Vec<DeviceSaid>,
+    /// Every device that was ever asked to switch off, in any attempt: stored before it is asked.
+    #[serde(default)]
+    pub switched: Vec<Switched>,
+}
+
+/// A device that was asked to switch off: it may have done it, or do it yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switched {
+    /// Which.
+    pub device: DeviceName,
+    /// It is asked, and nobody has heard its answer.
+    pub open: bool,
+    /// It did not answer well: it may do it long after.
+    pub late: bool,
 }
 
 /// Where a fence is.
@@ -124,6 +138,26 @@ impl FenceRecord {
         };
     }
 
+    /// A device is about to be asked to switch off.
+    pub(crate) fn asks_off(&mut self, device: &DeviceName) {
+        if let Some(known) = self.switched_by(device) {
+            // The answer to what it was asked before is lost.
+            known.late |= known.open;
+            known.open = true;
+            return;
+        }
+        self.switched.push(Switched {
+            device: device.clone(),
+            open: true,
+            late: false,
+        });
+    }
+
+    fn switched_by(&mut self, device: &DeviceName) -> Option<&mut Switched> {
+        let mut switched = self.switched.iter_mut();
+        switched.find(|switched| switched.device == *device)
+    }
+
     /// Takes the answer of the device that was to be asked. Only `off` that ended well and then
     /// OFF, read apart, confirms; everything else fails the level.
     pub(crate) fn hear(
@@ -139,8 +173,15 @@ impl FenceRecord {
             FenceVerb::Off => answer == FenceAnswer::Done,
             _ => answer == FenceAnswer::PowerOff,
         };
+        let device = name.clone();
+        if verb == FenceVerb::Off
+            && let Some(switched) = self.switched_by(&device)
+        {
+            switched.late |= !well;
+            switched.open = false;
+        }
         self.said.push(DeviceSaid {
-            device: name.clone(),
+            device,
             verb,
             answer,
         });
@@ -181,18 +222,16 @@ impl FenceRecord {
         Next::Failed
     }
 
-    /// Devices that may have switched something off in this attempt: one that failed, or gave no
-    /// answer in time, may do it yet.
+    /// Devices that may have switched something off.
     pub(crate) fn may_have_switched_off(&self) -> Vec<DeviceName> {
-        let asked = |s: &&DeviceSaid| s.verb == FenceVerb::Off;
-        let off = self.said.iter().filter(asked);
-        let mut devices: Vec<DeviceName> = Vec::new();
-        for said in off {
-            if !devices.contains(&said.device) {
-                devices.push(said.device.clone());
-            }
-        }
-        devices
+        let switched = self.switched.iter();
+        switched.map(|switched| switched.device.clone()).collect()
+    }
+
+    /// Those of them that may do it yet: they failed, gave no answer in time, or none at all.
+    pub(crate) fn may_switch_off_late(&self) -> Vec<DeviceName> {
+        let late = self.switched.iter().filter(|s| s.late || s.open);
+        late.map(|switched| switched.device.clone()).collect()
     }
 }
 

@@ -65,6 +65,7 @@ impl Coordinator {
                 stage: FenceStage::Waits,
                 attempts: 0,
                 said: Vec::new(),
+                switched: Vec::new(),
             };
             self.want_fence(now, name, fence);
             format!("{name} is being switched off; nodemedic fences shows how it goes")

@@ -12,6 +12,9 @@ use super::id;
 /// How long a device takes for one thing.
 const TAKES: Millis = Millis(1500);
 
+/// One that answers when nobody waits for it any more.
+const LATE_TAKES: Millis = Millis(80_000);
+
 /// A slow one.
 const SLOW_TAKES: Millis = Millis(30_000);
 
@@ -21,6 +24,8 @@ pub enum Manner {
     Honest,
     /// It never answers, and does nothing.
     Hangs,
+    /// It does not answer in time, and does what it was asked well after that.
+    Late,
     /// It answers with an error, and does nothing.
     Fails,
     /// `off` says done and does nothing; `status` tells the truth.
@@ -64,13 +69,14 @@ impl Power {
             other.device == call.device && *by == epoch
         };
         assert!(
-            self.under_way.iter().find(same).is_none() || self.hangs(&call.device),
+            self.under_way.iter().find(same).is_none() || self.is_given_up(&call.device),
             "{} is asked two things at once",
             call.device
         );
         let takes = match (self.manner(&call.device), call.verb) {
             (Manner::SlowMonitor, FenceVerb::Monitor) => SLOW_TAKES,
             (Manner::LateNoWayBack, FenceVerb::On) => SLOW_TAKES,
+            (Manner::Late, FenceVerb::Off) => LATE_TAKES,
             _ => TAKES,
         };
         self.under_way.push((now + takes, epoch, call));
@@ -78,6 +84,11 @@ impl Power {
 
     fn hangs(&self, device: &DeviceName) -> bool {
         self.manner(device) == Manner::Hangs
+    }
+
+    /// The core has stopped to wait for what it is still about.
+    fn is_given_up(&self, device: &DeviceName) -> bool {
+        self.hangs(device) || self.manner(device) == Manner::Late
     }
 
     fn manner(&self, device: &DeviceName) -> Manner {

@@ -465,6 +465,55 @@ fn what_a_device_may_have_switched_off_later_than_it_said_gets_its_power_back() 
 }
 
 #[test]
+fn what_was_asked_before_a_restart_of_the_coordinator_gets_its_power_back() {
+    let (mut world, victim) = settled(one_device_each(), exclusive("db"));
+    world.power.manner.insert(device_of(&victim), Manner::Late);
+    cut(&mut world, &victim);
+    let asked_off = format!("off {} {victim}", device_of(&victim));
+    let off = |w: &World| asked(w).contains(&asked_off.as_str());
+    world.until("asked", 60, off);
+    let reason = "nothing comes back to it".into();
+    let node = id(&victim);
+    world.ask(Request::Cordon { node, reason }).unwrap();
+    // It dies over the question, and its successor hears the host before that loses its power.
+    world.kill();
+    world.nodes.get_mut(&victim).unwrap().connected = true;
+    world.start();
+    let proved = |w: &World| proofs(w) == [Proof::StopConfirmed];
+    world.until("nothing waits for a proof", 10, proved);
+    world.until("switched off", 80, |w| w.power.is_dark(&victim));
+    world.until("it has power again", 300, |w| !w.power.is_dark(&victim));
+    assert_eq!(proofs(&world), [Proof::StopConfirmed]);
+}
+
+#[test]
+fn what_is_switched_off_long_after_it_was_asked_gets_its_power_back() {
+    let (mut world, victim) = settled(one_device_each(), exclusive("db"));
+    world.power.manner.insert(device_of(&victim), Manner::Late);
+    cut(&mut world, &victim);
+    let asked_off = format!("off {} {victim}", device_of(&victim));
+    let off = |w: &World| asked(w).contains(&asked_off.as_str());
+    world.until("asked", 60, off);
+    world.nodes.get_mut(&victim).unwrap().connected = true;
+    let dropped = |d: &Decision| matches!(d, Decision::Fence(FenceStep::Dropped { .. }));
+    world.until("heard again", 300, |w| w.decisions().any(dropped));
+    world.power.manner.clear();
+    let asked_on = format!("on {} {victim}", device_of(&victim));
+    let on = |w: &World| asked(w).iter().filter(|q| **q == asked_on).count();
+    world.until("nobody knows what it did", 60, |w| on(w) == 1);
+    // Another coordinator does not forget what may come.
+    world.run(5);
+    world.kill();
+    world.start();
+    world.until("switched off", 60, |w| w.power.is_dark(&victim));
+    world.until("asked again", 300, |w| on(w) == 2);
+    world.until("it has power again", 10, |w| !w.power.is_dark(&victim));
+    world.run(600);
+    assert_eq!(on(&world), 2, "and no more than once again");
+    assert!(world.open_alerts().is_empty(), "{:?}", world.open_alerts());
+}
+
+#[test]
 fn who_came_up_while_its_device_was_asked_has_power_whatever_that_says() {
     let (mut world, victim) = settled(one_device_each(), kept("db"));
     let manner = Manner::LateNoWayBack;

@@ -23,6 +23,7 @@ fn fence() -> FenceRecord {
         stage: FenceStage::Waits,
         attempts: 0,
         said: Vec::new(),
+        switched: Vec::new(),
     };
     fence.begin();
     fence
@@ -66,12 +67,32 @@ fn both_devices_of_a_level_are_switched_off_and_read_one_after_the_other() {
     );
     let next = hear(&mut fence, FenceAnswer::PowerOff);
     assert_eq!(next, Next::Confirmed { level: 1 });
-    let may = ["bmc", "pdu-a", "pdu-b"].map(device);
-    assert_eq!(
-        fence.may_have_switched_off(),
-        may,
-        "bmc failed, and may do it yet"
-    );
+}
+
+#[test]
+fn who_was_asked_may_have_switched_off_and_who_did_not_answer_well_may_do_it_yet() {
+    let off = |fence: &mut FenceRecord, name: &str, answer: Option<FenceAnswer>| {
+        fence.asks_off(&device(name));
+        if let Some(answer) = answer {
+            hear(fence, answer);
+        }
+    };
+    let mut fence = fence();
+    off(&mut fence, "bmc", None);
+    assert_eq!(fence.may_have_switched_off(), ["bmc"].map(device));
+    assert_eq!(fence.may_switch_off_late(), ["bmc"].map(device));
+    hear(&mut fence, FenceAnswer::Done);
+    assert!(fence.may_switch_off_late().is_empty(), "it has done it");
+    hear(&mut fence, FenceAnswer::PowerOn);
+    off(&mut fence, "pdu-a", Some(FenceAnswer::Failed("x".into())));
+    // The next attempt forgets none of them.
+    fence.begin();
+    assert_eq!(fence.may_have_switched_off(), ["bmc", "pdu-a"].map(device));
+    // Asked again, because nobody heard the first answer: that may still be under way.
+    off(&mut fence, "bmc", None);
+    off(&mut fence, "bmc", Some(FenceAnswer::Done));
+    assert_eq!(fence.may_have_switched_off(), ["bmc", "pdu-a"].map(device));
+    assert_eq!(fence.may_switch_off_late(), ["bmc", "pdu-a"].map(device));
 }
 
 /// Whatever devices answer: confirmed is only what, in this attempt, ended `off` well and then
