@@ -16,7 +16,12 @@ impl Boss {
         let known = self.store.nodes.get(node);
         let of_boot = known.is_none_or(|n| {
             let speaks = n.session == beat.session || beat.sent_at >= n.session_since;
-            n.session.boot_id == beat.session.boot_id && speaks
+            // What a boot that is confirmed off said may have been under way for long.
+            let dead = n.fenced.as_ref().is_some_and(|fenced| {
+                let after = fenced.clock_limit.is_some_and(|limit| beat.sent_at > limit);
+                fenced.boot_id == beat.session.boot_id && !after
+            });
+            n.session.boot_id == beat.session.boot_id && speaks && !dead
         });
         let heard = self.beats.get(&host);
         let newer =

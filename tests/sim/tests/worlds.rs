@@ -249,7 +249,7 @@ fn a_thousand_hosts_lose_the_coordinator_and_only_what_chose_to_stop_stops() {
 
 /// Seeds that once broke a property, and what was wrong. A change of the simulation makes another
 /// world of a seed, so what was wrong in a core has a story of its own there.
-const ONCE_BROKEN: [(u64, &str); 17] = [
+const ONCE_BROKEN: [(u64, &str); 22] = [
     (
         583,
         "a boot was never believed over a broker that is slower than the asking: \
@@ -313,6 +313,27 @@ const ONCE_BROKEN: [(u64, &str); 17] = [
     (
         212_123,
         "a host that was suspended with a frozen agent was given no time for its device",
+    ),
+    (
+        803_019,
+        "a coordinator died over an `off`, and its successor did not know whom to give power back: \
+         what_was_asked_before_a_restart_of_the_coordinator_gets_its_power_back",
+    ),
+    (859_800, "the same"),
+    (
+        828_702,
+        "a device that had not answered switched a host off after its power was given back: \
+         what_is_switched_off_long_after_it_was_asked_gets_its_power_back",
+    ),
+    (
+        837_083,
+        "an old word of a host that was confirmed off was taken for a sign of life, and its \
+         silence for a storm",
+    ),
+    (
+        871_953,
+        "a coordinator that was paused beyond the end of the faults was to have found a liar \
+         meanwhile",
     ),
 ];
 

@@ -129,7 +129,7 @@ pub struct LiarsAreFound {
     /// False confirmations that nobody has found out, of hosts that run on, and since when they
     /// could have.
     believed: BTreeMap<Host, (DeviceName, True)>,
-    /// Since when nothing goes wrong any more.
+    /// Since when nothing goes wrong any more, and the coordinator hears and acts.
     calm: Option<True>,
     /// Every device that was ever wrong.
     wrong: BTreeSet<DeviceName>,
@@ -262,6 +262,11 @@ impl Checker for LiarsAreFound {
             Fact::Heard { host } => self.heard(at, *host),
             Fact::Calm => {
                 self.calm = Some(at);
+                None
+            }
+            // It has heard and asked nothing before: a pause may outlast the faults.
+            Fact::Listens | Fact::Decided(None) => {
+                self.calm = self.calm.map(|_| at);
                 None
             }
             Fact::End => {
