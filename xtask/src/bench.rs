@@ -4,6 +4,7 @@
 //! Everything is on loopback with private configuration in a directory of its own, and only what
 //! was started here is ended.
 
+pub mod heal;
 mod load;
 mod measure;
 mod rivals;

@@ -37,7 +37,7 @@ enum Command {
     /// Formatting, lints, documentation, licences of dependencies, and the repository's own lints.
     Check,
     /// Measure the agent beside node_exporter, collectd and monit, in the same minute; or the
-    /// watchdog under stress.
+    /// watchdog under stress; or how soon what fails runs again.
     Bench {
         /// What is measured.
         #[arg(value_enum, default_value_t = Bench::Agent)]
@@ -45,6 +45,9 @@ enum Command {
         /// How long to measure; the watchdog so long under each load.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
+        /// How often each service is killed by `heal`.
+        #[arg(long, default_value_t = 50)]
+        rounds: u64,
     },
     /// Build the Debian packages.
     Package {
@@ -69,6 +72,8 @@ enum Bench {
     Agent,
     /// How long the watchdog goes without feeding its device under stress.
     Watchdog,
+    /// How soon a service that was killed, or that hangs, runs again: beside systemd and monit.
+    Heal,
 }
 
 fn main() -> ExitCode {
@@ -87,9 +92,14 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Up { arguments } => up::run(arguments),
         Command::Test => test::run(),
         Command::Check => check::run(),
-        Command::Bench { what, seconds } => match what {
+        Command::Bench {
+            what,
+            seconds,
+            rounds,
+        } => match what {
             Bench::Agent => bench::run(seconds),
             Bench::Watchdog => bench::watchdog::run(seconds),
+            Bench::Heal => bench::heal::run(rounds),
         },
         Command::Package { profile } => {
             setup::ensure(&[setup::BUILD])?;

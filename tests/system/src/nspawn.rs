@@ -223,6 +223,20 @@ impl Host {
         fs::write(&place, content).unwrap_or_else(|e| panic!("write {path} in the host: {e}"));
     }
 
+    /// Reads a file on the host's disk; one that is not there is empty.
+    #[must_use]
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.root().join(path.trim_start_matches('/'))).unwrap_or_default()
+    }
+
+    /// The processes of a unit of the host, by their numbers on this machine.
+    #[must_use]
+    pub fn processes(&self, unit: &str) -> Vec<u32> {
+        let list = format!("payload/system.slice/{unit}/cgroup.procs");
+        let text = fs::read_to_string(self.cgroup.join(list)).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+
     /// Copies a file into the host.
     ///
     /// # Panics
