@@ -176,7 +176,7 @@ impl Driver {
 
     /// A start counts in a budget; while that cannot be written down, nothing is started.
     fn act(&mut self, act: Act) {
-        if self.memory_is_broken() && matches!(act.verb, Verb::Start | Verb::Restart) {
+        if self.memory_is_broken() && act.verb.starts() {
             let why = "its restart cannot be written down";
             self.not_begun.push((act.action, why));
         } else {

@@ -8,6 +8,7 @@ pub mod config;
 mod driver;
 pub mod life;
 mod lock;
+mod packages;
 mod socket;
 mod storage;
 mod systemd;

@@ -22,6 +22,7 @@ use crate::asking;
 use crate::config::{self, Settings};
 use crate::driver::Driver;
 use crate::lock::{self, Lock};
+use crate::packages::{self, Packages};
 use crate::socket::{Asked, Socket};
 use crate::storage::{Storage, Written};
 use crate::systemd::Systemd;
@@ -85,6 +86,7 @@ struct Life {
     sampler: SamplerThread,
     samples: mpsc::Receiver<Sample>,
     sampled_processes: Vec<(String, u32)>,
+    packages: Packages,
     socket: Socket,
     injector: Injector,
     systemd: Systemd,
@@ -171,6 +173,7 @@ impl Life {
             sampler,
             samples,
             sampled_processes: Vec::new(),
+            packages: Packages::default(),
             socket,
             injector,
             systemd: Systemd::new(),
@@ -190,7 +193,10 @@ impl Life {
         );
         loop {
             match self.woken().await {
-                Woken::Input(input) => self.agent.handle(clock::now(), input),
+                Woken::Input(input) => {
+                    self.look_at_packages(packages::may_lead_to_an_act(&input));
+                    self.agent.handle(clock::now(), input);
+                }
                 Woken::Sampled(sample) => {
                     self.agent.handle(clock::now(), Input::Sample(sample));
                 }
@@ -212,8 +218,10 @@ impl Life {
             .poll_timeout()
             .is_some_and(|(at, _)| at <= now.boot)
         {
+            self.look_at_packages(true);
             self.agent.handle(now, Input::Timer);
         }
+        self.look_at_packages(self.agent.waits_for_package_manager());
         self.driver.pump(&mut self.agent, now.boot);
         if let Some(uplink) = &mut self.driver.uplink {
             uplink.flush();
@@ -225,6 +233,18 @@ impl Life {
         }
         let (level, link_up) = self.agent.summary();
         self.systemd.turned(now.boot, level, link_up);
+    }
+
+    /// Says whether the package manager is at work, before what may lead to an act.
+    fn look_at_packages(&mut self, wanted: bool) {
+        let now = clock::now();
+        let respected = self.settings.core.healing.respect_package_manager;
+        if wanted
+            && respected
+            && let Some(busy) = self.packages.look(now.boot)
+        {
+            self.agent.handle(now, Input::PackageManager { busy });
+        }
     }
 
     async fn woken(&mut self) -> Woken {
@@ -277,6 +297,30 @@ impl Life {
                 let units = &self.driver.units;
                 return asking::inject(units, &self.injector, allowed, request, asked.answer);
             }
+            LocalRequest::Pause {
+                service,
+                span,
+                reason,
+            } => match self.agent.may_pause(service.as_ref(), span, &reason) {
+                Ok(()) => {
+                    let input = Input::Pause {
+                        service,
+                        span,
+                        reason,
+                    };
+                    self.agent.handle(now, input);
+                    LocalResponse::Done
+                }
+                Err(error) => LocalResponse::Error(error),
+            },
+            LocalRequest::Resume { service } => match self.agent.may_resume(service.as_ref()) {
+                Ok(()) => {
+                    self.look_at_packages(true);
+                    self.agent.handle(now, Input::Resume { service });
+                    LocalResponse::Done
+                }
+                Err(error) => LocalResponse::Error(error),
+            },
         };
         // A client that went away does not need the answer.
         let _ = asked.answer.send(response);

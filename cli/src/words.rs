@@ -5,7 +5,7 @@ use nodemedic_protocol::api::{
     AlertState, Decision, FenceAnswer, FenceStep, JournalEntry, JournalWhat, Liveness, Proof,
     Scheduling,
 };
-use nodemedic_protocol::event::{ActionRecord, Event, EventKind, LastWords, Outcome};
+use nodemedic_protocol::event::{ActionRecord, Event, EventKind, HookRecord, LastWords, Outcome};
 use nodemedic_protocol::health::{Level, Severity};
 use nodemedic_protocol::work::{Enforcement, OnLeaseLoss, Sharing, StopCause, WorkState};
 use nodemedic_protocol::{Millis, NodeId};
@@ -154,6 +154,14 @@ pub fn node_event(event: &Event) -> (String, Paint) {
         EventKind::Down { cause } => (format!("{about} is down: {cause}"), Paint::Bad),
         EventKind::Up { after } => (format!("{about} works again after {after}"), Paint::Good),
         EventKind::Action(record) => action(&about.to_string(), record),
+        EventKind::Advised {
+            verb,
+            cause,
+            command,
+        } => (
+            format!("{about} would be healed now: {verb} by: {command} (because {cause})"),
+            Paint::Warn,
+        ),
         EventKind::ConditionRaised {
             reason,
             severity,
@@ -251,10 +259,24 @@ fn action(about: &str, record: &ActionRecord) -> (String, Paint) {
     let budget = record.budget.map_or_else(String::new, |b| {
         format!(", {} of {} within {}", b.used, b.of, b.window)
     });
+    let hooks = record.hooks.iter().map(hook).collect::<String>();
     (
-        format!("{verb} {about}: {how}{budget} (because {})", record.cause),
+        format!(
+            "{verb} {about}: {how}{budget}{hooks} (because {})",
+            record.cause
+        ),
         paint,
     )
+}
+
+fn hook(record: &HookRecord) -> String {
+    let how = match &record.outcome {
+        Outcome::Done => format!("done in {}", record.took),
+        Outcome::Failed(seen) => format!("failed: {seen}"),
+        Outcome::TimedOut => format!("killed after {}", record.took),
+        Outcome::Interrupted => "interrupted".to_owned(),
+    };
+    format!(", {} {how}", record.hook)
 }
 
 /// What a coordinator decided or saw, as one sentence.
@@ -344,9 +366,10 @@ fn proof_words(proof: &Proof) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nodemedic_protocol::event::{BudgetUse, Verb};
+    use nodemedic_protocol::event::{BudgetUse, Hook, Verb};
     use nodemedic_protocol::health::{Component, Reason};
     use nodemedic_protocol::{BootId, Boottime, Generation, Seq, WallTime, WorkName};
+    use std::collections::BTreeMap;
 
     fn event(kind: EventKind) -> String {
         node_event(&Event {
@@ -380,8 +403,25 @@ mod tests {
                     of: 5,
                     window: Millis(600_000)
                 }),
+                evidence: BTreeMap::new(),
+                hooks: vec![HookRecord {
+                    hook: Hook::BeforeRestart,
+                    command: "/usr/bin/clear-spool".into(),
+                    outcome: Outcome::TimedOut,
+                    took: Millis(30_000),
+                }],
             })),
-            "restart work ledger: done in 12ms, 1 of 5 within 10m00s (because killed by signal 9)"
+            "restart work ledger: done in 12ms, 1 of 5 within 10m00s, before_restart killed after \
+             30.0s (because killed by signal 9)"
+        );
+        assert_eq!(
+            event(EventKind::Advised {
+                verb: Verb::Kill,
+                cause: "killed by signal 9".into(),
+                command: "SIGKILL to its session, then /usr/bin/ledger".into(),
+            }),
+            "work ledger would be healed now: kill and restart by: SIGKILL to its session, then \
+             /usr/bin/ledger (because killed by signal 9)"
         );
         assert_eq!(
             event(EventKind::ConditionRaised {

@@ -27,6 +27,13 @@ pub fn boottime_us() -> u64 {
     micros(clock_gettime(ClockId::Boottime))
 }
 
+/// Microseconds of CLOCK_MONOTONIC, which stands still in suspend: only for reading what others say
+/// in it.
+#[must_use]
+pub fn monotonic_us() -> u64 {
+    micros(clock_gettime(ClockId::Monotonic))
+}
+
 /// What this host believes the time of day is; a clock before 1970 counts as 1970.
 #[must_use]
 pub fn wall() -> WallTime {

@@ -57,6 +57,16 @@ pub enum EventKind {
     },
     /// Something was done.
     Action(ActionRecord),
+    /// Something would have been done now; by its mode this service is only advised on. Told once
+    /// for each failure.
+    Advised {
+        /// What.
+        verb: Verb,
+        /// Why.
+        cause: String,
+        /// The program or the bus call, as it would be made.
+        command: String,
+    },
     /// A condition began.
     ConditionRaised {
         /// What.
@@ -200,6 +210,44 @@ pub struct ActionRecord {
     /// Which restart this was within the budget, and the budget; absent for what no budget limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<BudgetUse>,
+    /// What was known when it was decided: name to value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub evidence: BTreeMap<String, String>,
+    /// What ran before and after it, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookRecord>,
+}
+
+/// One program that ran beside a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookRecord {
+    /// Which.
+    pub hook: Hook,
+    /// The program and its arguments.
+    pub command: String,
+    /// How it ended. Whatever it was, the restart went on.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub took: Millis,
+}
+
+/// When a program runs beside a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hook {
+    /// Before it.
+    BeforeRestart,
+    /// After it, once the service was started.
+    AfterRestart,
+}
+
+impl core::fmt::Display for Hook {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.pad(match self {
+            Hook::BeforeRestart => "before_restart",
+            Hook::AfterRestart => "after_restart",
+        })
+    }
 }
 
 /// How much of a budget is used.
@@ -221,6 +269,8 @@ pub enum Verb {
     Start,
     /// End what is left of it and begin it again.
     Restart,
+    /// Kill all of it without asking, see that nothing is left, and begin it again.
+    Kill,
     /// Ask it to end, and see that it did.
     Stop,
     /// Stop it, kill what is left, and prove that nothing runs; keep it out.
@@ -229,11 +279,26 @@ pub enum Verb {
     Unfence,
 }
 
+impl Verb {
+    /// True for what begins something, and so counts as a start of it.
+    #[must_use]
+    pub const fn starts(self) -> bool {
+        matches!(self, Verb::Start | Verb::Restart | Verb::Kill)
+    }
+
+    /// True for what takes a use of the restart budget.
+    #[must_use]
+    pub const fn restarts(self) -> bool {
+        matches!(self, Verb::Restart | Verb::Kill)
+    }
+}
+
 impl core::fmt::Display for Verb {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.pad(match self {
             Verb::Start => "start",
             Verb::Restart => "restart",
+            Verb::Kill => "kill and restart",
             Verb::Stop => "stop",
             Verb::Fence => "fence",
             Verb::Unfence => "unfence",

@@ -140,6 +140,10 @@ pub enum Reason {
     SpoolOverflow,
     /// The configuration on disk is refused; the old one stays in force.
     ConfigRefused,
+    /// A person holds all healing, for a while.
+    Paused,
+    /// The package manager has been at work for so long that healing no longer waits for it.
+    PackageManagerBusy,
     /// A plugin's own word.
     Other(String),
 }
@@ -165,6 +169,8 @@ impl fmt::Display for Reason {
             Reason::NotEnforced => "not enforced",
             Reason::SpoolOverflow => "spool overflow",
             Reason::ConfigRefused => "configuration refused",
+            Reason::Paused => "paused",
+            Reason::PackageManagerBusy => "package manager busy",
             Reason::Other(text) => text,
         })
     }

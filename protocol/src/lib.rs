@@ -13,6 +13,7 @@ pub mod api;
 pub mod codec;
 pub mod diagnose;
 pub mod event;
+pub mod healing;
 pub mod health;
 pub mod ids;
 pub mod inject;

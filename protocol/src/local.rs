@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diagnose::{Bundle, BundleInfo, DiagnoseRequest};
 use crate::event::Event;
+use crate::healing::{HealingStatus, Mode, PauseStatus, Rung};
 use crate::health::{Condition, Level};
 use crate::ids::{Epoch, NodeId, Revision, ServiceName};
 use crate::inject::{InjectRequest, Injection};
@@ -39,6 +40,23 @@ pub enum LocalRequest {
     Diagnose(DiagnoseRequest),
     /// About faults on purpose.
     Inject(InjectRequest),
+    /// Hold all healing of one service, or of all of them, for a while. A second pause of the same
+    /// replaces the first.
+    Pause {
+        /// Which; absent: the whole host.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<ServiceName>,
+        /// It ends by itself after so long; at most [`PAUSE_MAX`](crate::healing::PAUSE_MAX).
+        span: Millis,
+        /// Why; people will ask.
+        reason: String,
+    },
+    /// End such a pause now.
+    Resume {
+        /// Of which; absent: that of the whole host.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<ServiceName>,
+    },
 }
 
 /// What the agent answers.
@@ -80,6 +98,9 @@ pub struct LocalStatus {
     pub sample: Option<Sample>,
     /// What the host is made of.
     pub inventory: Inventory,
+    /// What holds for all services.
+    #[serde(default)]
+    pub healing: HealingStatus,
     /// Services of this host's configuration.
     pub services: Vec<ServiceStatus>,
     /// Works that the coordinator placed here.
@@ -118,6 +139,18 @@ pub struct ServiceStatus {
     pub service: ServiceName,
     /// Where it stands on the ladder, in one word: `running`, `starting`, `backoff`, `fenced`, ...
     pub state: String,
+    /// How far healing goes here, the host's mode included.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Set while this service is paused by itself; the host's pause is in [`HealingStatus`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<PauseStatus>,
+    /// Failures in a row: since it last ran well for long enough.
+    #[serde(default)]
+    pub failures: u32,
+    /// What its next failure leads to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Rung>,
     /// Since when.
     pub since: Boottime,
     /// Main process, where there is one.

@@ -167,6 +167,8 @@ fn events() -> Vec<Event> {
                     of: 5,
                     window: Millis(600_000),
                 }),
+                evidence: BTreeMap::new(),
+                hooks: Vec::new(),
             }),
         ),
         event(
@@ -174,6 +176,32 @@ fn events() -> Vec<Event> {
             EventKind::Dropped {
                 first: Seq(1),
                 last: Seq(40),
+            },
+        ),
+        event(
+            44,
+            EventKind::Action(ActionRecord {
+                verb: Verb::Kill,
+                cause: "killed by signal 9".into(),
+                command: "SIGKILL to its session, then /usr/bin/web".into(),
+                outcome: Outcome::Done,
+                took: Millis(12),
+                budget: None,
+                evidence: BTreeMap::from([("seen".into(), "does not run: gone".into())]),
+                hooks: vec![HookRecord {
+                    hook: Hook::BeforeRestart,
+                    command: "/usr/bin/clear-spool".into(),
+                    outcome: Outcome::TimedOut,
+                    took: Millis(30_000),
+                }],
+            }),
+        ),
+        event(
+            45,
+            EventKind::Advised {
+                verb: Verb::Restart,
+                cause: "killed by signal 9".into(),
+                command: "/usr/bin/web".into(),
             },
         ),
     ]

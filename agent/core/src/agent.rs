@@ -28,7 +28,7 @@ use crate::mutation::Mutation;
 use crate::out::Out;
 use crate::outbox::Outbox;
 use crate::report::Report;
-use crate::supervisor::{Ended, Ledger, Supervisor, Tools};
+use crate::supervisor::{Ended, Ledger, Manners, Order, Pauses, Supervisor, Tools};
 use crate::unit::UnitKey;
 use crate::works::Works;
 
@@ -92,11 +92,19 @@ impl Agent {
             },
         );
         let mut agent = Agent {
-            supervisor: Supervisor::new(Tools {
-                budget: Budget::new(boot_id.clone(), memory.uses.clone()),
-                ledger,
-                rng: Rng::new(seed),
-            }),
+            supervisor: Supervisor::new(
+                Tools {
+                    budget: Budget::new(boot_id.clone(), memory.uses.clone()),
+                    ledger,
+                    rng: Rng::new(seed),
+                },
+                Manners::new(
+                    config.healing,
+                    Pauses::restored(boot_id.clone(), memory.pauses.clone()),
+                ),
+                &boot_id,
+                &memory,
+            ),
             works,
             leases,
             judge: Judge::restored(&memory.conditions),
@@ -172,7 +180,9 @@ impl Agent {
             .map(|at| (at, Wake::Outbox));
         let stale = self.stale_at().map(|at| (at, Wake::SampleStale));
         let words = self.last_words.due().map(|at| (at, Wake::LastWords));
-        [lease, unit, heartbeat, outbox, stale, words]
+        let pauses = &self.supervisor.manners().pauses;
+        let pause = pauses.next_end().map(|at| (at, Wake::Pause));
+        [lease, unit, heartbeat, outbox, stale, words, pause]
             .into_iter()
             .flatten()
             .min()
@@ -187,14 +197,36 @@ impl Agent {
         match input {
             Input::Timer => {}
             Input::Sample(sample) => self.take_sample(out, sample),
-            Input::Observed { unit, mut seen } => {
+            Input::Observed {
+                unit,
+                mut seen,
+                started,
+            } => {
                 if self.config.mutation.has(Mutation::UnknownIsDown)
                     && matches!(seen, Seen::Unknown { .. })
                 {
                     let cause = DownCause::Gone;
                     seen = Seen::NotRunning { cause };
                 }
+                let seen = (seen, started);
                 self.supervisor.observed(out, &mut self.book, &unit, seen);
+            }
+            Input::Ordering {
+                unit,
+                after,
+                requires,
+            } => {
+                let order = Order { after, requires };
+                self.supervisor.manners_mut().set_order(unit, order);
+            }
+            Input::PackageManager { busy } => self.package_manager(out, busy),
+            Input::Pause {
+                service,
+                span,
+                reason,
+            } => self.pause(out, service, span, &reason),
+            Input::Resume { service } => {
+                self.resume(out, service.as_ref(), "a person ended it");
             }
             Input::Probed { unit, verdict } => {
                 self.supervisor.probed(out, &mut self.book, &unit, verdict);
@@ -207,6 +239,7 @@ impl Agent {
                 outcome,
                 command,
                 took,
+                hooks,
                 seen,
             } => {
                 let ended = Ended {
@@ -214,6 +247,7 @@ impl Agent {
                     outcome,
                     command,
                     took,
+                    hooks,
                     seen,
                 };
                 self.supervisor.ended(out, &mut self.book, ended);
@@ -270,8 +304,17 @@ impl Agent {
             out.log(LogLevel::Warn, "samples stopped coming".to_string());
         }
         self.last_words.tick(&mut out);
+        self.end_pauses(&mut out);
         self.supervisor.tick(&mut out, &mut self.book);
+        self.supervisor.admit(&mut out, &mut self.book);
         self.reconcile(&mut out);
+        // A work that was just granted begins in the same turn; one whose budget is spent is given
+        // back.
+        self.supervisor.admit(&mut out, &mut self.book);
+        if !out.ending.is_empty() || !out.proved.is_empty() {
+            self.reconcile(&mut out);
+        }
+        self.judge_packages(&mut out);
         self.judge_self(&mut out);
         let mut spool = Vec::new();
         for (component, kind) in core::mem::take(&mut out.events) {
@@ -360,7 +403,7 @@ impl Agent {
         for condition in &mut memory.conditions {
             condition.seen = false;
         }
-        self.supervisor.tools().ledger.remember(&mut memory);
+        self.supervisor.remember(&mut memory);
         memory
     }
 

@@ -2,7 +2,9 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec::Vec;
 
+use nodemedic_protocol::healing::Mode;
 use nodemedic_protocol::sample::PerMille;
 use nodemedic_protocol::work::{ProbeSpec, Run};
 use nodemedic_protocol::{Millis, NodeId, ServiceName};
@@ -32,6 +34,8 @@ pub struct Config {
     pub services: BTreeMap<ServiceName, Service>,
     /// How works are restarted.
     pub work_restart: RestartPolicy,
+    /// What holds for the healing of all services.
+    pub healing: Healing,
     /// When a measured value is a condition.
     pub rules: Rules,
     /// Most events that wait to be stored by the coordinator; then the drop rule applies.
@@ -60,6 +64,7 @@ impl Config {
             allow_command: false,
             services: BTreeMap::new(),
             work_restart: RestartPolicy::default(),
+            healing: Healing::default(),
             rules: Rules::default(),
             spool_events_max: SPOOL_EVENTS_MAX,
             mutation: Mutations::NONE,
@@ -82,6 +87,101 @@ pub struct Service {
     pub start_grace: Millis,
     /// How long a stop may take before it is forced.
     pub stop_grace: Millis,
+    /// How the failures in a row are answered.
+    pub ladder: Ladder,
+    /// What runs beside a restart of the second rung.
+    pub hooks: Option<Hooks>,
+    /// How far healing goes here; the host's own mode may hold it further back.
+    pub mode: Mode,
+    /// Of a group one unit at a time is acted on.
+    pub group: Option<String>,
+}
+
+impl Service {
+    /// A service with all settings but how it runs as they are without a word of configuration.
+    #[must_use]
+    pub fn of_run(run: Run) -> Service {
+        Service {
+            run,
+            probe: None,
+            restart: RestartPolicy::default(),
+            when_spent: WhenSpent::FenceAndDrain,
+            start_grace: Millis::from_secs(30),
+            stop_grace: Millis::from_secs(10),
+            ladder: Ladder::default(),
+            hooks: None,
+            mode: Mode::Act,
+            group: None,
+        }
+    }
+}
+
+/// What holds for the healing of all services of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Healing {
+    /// No service goes further than this.
+    pub mode: Mode,
+    /// Whether healing waits while packages are installed or removed.
+    pub respect_package_manager: bool,
+    /// Most acts on units that are under way on this host.
+    pub at_once: u32,
+    /// Whether a fenced service is tried again by itself.
+    pub retry: Option<Retry>,
+}
+
+impl Default for Healing {
+    /// Ten acts at once: one start loads a disk for about a second, and ten keep a host usable
+    /// that has five hundred to do.
+    fn default() -> Healing {
+        Healing {
+            mode: Mode::Act,
+            respect_package_manager: true,
+            at_once: 10,
+            retry: None,
+        }
+    }
+}
+
+/// A fenced service is tried again by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// So long after it was fenced. At least the longest window of a budget, so that the budget
+    /// has come back by itself and is never exceeded by this.
+    pub after: Millis,
+    /// At most so many times; then a person must let it back.
+    pub times: u32,
+}
+
+/// How the failures in a row are answered: so many on each rung, then the next one. The kill rung
+/// goes on until the budget is spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ladder {
+    /// Plain restarts.
+    pub restarts: u32,
+    /// Restarts between the hooks, where there are hooks.
+    pub with_hook: u32,
+}
+
+impl Default for Ladder {
+    /// Most failures are gone after one restart; a second is cheap. What two did not help may hang
+    /// in its own end, so the third does not ask it any more.
+    fn default() -> Ladder {
+        Ladder {
+            restarts: 2,
+            with_hook: 1,
+        }
+    }
+}
+
+/// Programs that run beside a restart, such as one that clears a spool. No shell reads them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hooks {
+    /// Before it; empty for none. If it fails, the restart goes on.
+    pub before: Vec<String>,
+    /// After the start; empty for none.
+    pub after: Vec<String>,
+    /// Each of them is killed after so long.
+    pub timeout: Millis,
 }
 
 /// How often, and how fast, something is restarted.
@@ -95,7 +195,8 @@ pub struct RestartPolicy {
     pub backoff: Millis,
     /// The wait does not grow beyond this.
     pub backoff_max: Millis,
-    /// After having run well for so long, the next restart counts as a first one.
+    /// After having run well for so long, the next failure is a first one again: first rung, no
+    /// wait. Uses of the budget come back by age alone.
     pub healthy_after: Millis,
 }
 

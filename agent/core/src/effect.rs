@@ -15,6 +15,7 @@ use nodemedic_protocol::work::{ProbeSpec, Run};
 use nodemedic_protocol::{Boottime, Generation, Millis, Seq, WorkName};
 use serde::{Deserialize, Serialize};
 
+use crate::config::Hooks;
 use crate::memory::{LeaseMemory, Memory};
 use crate::unit::UnitKey;
 
@@ -129,6 +130,8 @@ pub struct Act {
     /// absent for what anybody may hold. An act whose gate stays shut ends as `Failed` with
     /// [`DownCause::TurnedAway`](crate::DownCause), and nothing of the unit has run.
     pub gate: Option<Gate>,
+    /// What runs before and after a restart of that rung.
+    pub hooks: Option<Hooks>,
 }
 
 /// What must stand when exclusive work starts. The core looked when it made the act; between that
@@ -186,6 +189,8 @@ pub enum Wake {
     Lease(WorkName),
     /// A unit's wait is over: back-off, start grace, an action's deadline.
     Unit(UnitKey),
+    /// A pause ends.
+    Pause,
     /// The next heartbeat is due.
     Heartbeat,
     /// Events wait for too long to be stored.

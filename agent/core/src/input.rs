@@ -6,12 +6,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use nodemedic_protocol::event::{EventKind, LastWords, Outcome};
+use nodemedic_protocol::event::{EventKind, HookRecord, LastWords, Outcome};
 use nodemedic_protocol::health::Reason;
 use nodemedic_protocol::message::{Command, CoordinatorState, LeaseAck};
 use nodemedic_protocol::sample::Sample;
 use nodemedic_protocol::work::Enforcement;
-use nodemedic_protocol::{Component, Generation, Millis, ServiceName, Severity};
+use nodemedic_protocol::{Boottime, Component, Generation, Millis, ServiceName, Severity};
 
 use crate::config::Config;
 use crate::effect::{ActionId, Token};
@@ -31,6 +31,39 @@ pub enum Input {
         unit: UnitKey,
         /// What was seen.
         seen: Seen,
+        /// When the newest start of it began on this boot, zero if none did; `None` where nobody
+        /// can tell. Says whether an act was begun whose end was not seen.
+        started: Option<Boottime>,
+    },
+    /// Before and after which units the service manager would start this one; said once for each
+    /// `Effect::Watch` of a unit of systemd.
+    Ordering {
+        /// Which.
+        unit: UnitKey,
+        /// Full names of units of systemd that start before it.
+        after: Vec<String>,
+        /// Full names of those without which it does not run.
+        requires: Vec<String>,
+    },
+    /// Packages are being installed or removed, or no longer are. Said before what may lead to an
+    /// act.
+    PackageManager {
+        /// Whether.
+        busy: bool,
+    },
+    /// A person holds healing. Ask `Agent::may_pause` first for the answer.
+    Pause {
+        /// Of which service; `None`: of all.
+        service: Option<ServiceName>,
+        /// For how long.
+        span: Millis,
+        /// Why.
+        reason: String,
+    },
+    /// A person ends such a hold. Ask `Agent::may_resume` first for the answer.
+    Resume {
+        /// Of which service; `None`: that of all.
+        service: Option<ServiceName>,
     },
     /// A probe answered.
     Probed {
@@ -58,6 +91,8 @@ pub enum Input {
         command: String,
         /// How long it took.
         took: Millis,
+        /// What ran beside it.
+        hooks: Vec<HookRecord>,
         /// The unit as it was seen right after the action, so that no observation made during the
         /// action has to be trusted.
         seen: Seen,

@@ -3,13 +3,14 @@
 //! Stored as JSON by agent/host. Fields may be added with `#[serde(default)]`; anything else needs
 //! a new [`VERSION`].
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use nodemedic_protocol::event::Verb;
 use nodemedic_protocol::work::{Assigned, Assignment, Run, StopCause};
 use nodemedic_protocol::{
-    BootId, Boottime, Condition, Epoch, Generation, Now, ServiceName, WallTime, WorkName,
+    BootId, Boottime, Condition, Epoch, Generation, Millis, Now, ServiceName, WallTime, WorkName,
 };
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,15 @@ pub struct Memory {
     pub started: Vec<Started>,
     /// Services that are fenced, until a person lets them back.
     pub fenced: Vec<Fenced>,
+    /// Fenced services that were tried again by themselves.
+    #[serde(default)]
+    pub tried: Vec<Tried>,
+    /// Units that have failed lately, as far as a new run must know of it.
+    #[serde(default)]
+    pub ailing: Vec<Ailing>,
+    /// Holds of persons on healing.
+    #[serde(default)]
+    pub pauses: Vec<Pause>,
     /// What was wrong.
     pub conditions: Vec<Condition>,
     /// Events dropped because the spool was full, ever.
@@ -82,6 +92,9 @@ impl Default for Memory {
             intents: Vec::new(),
             started: Vec::new(),
             fenced: Vec::new(),
+            tried: Vec::new(),
+            ailing: Vec::new(),
+            pauses: Vec::new(),
             conditions: Vec::new(),
             dropped_events: 0,
             watchdog_told: WatchdogTold::default(),
@@ -152,6 +165,58 @@ pub struct Intent {
     pub boot_id: BootId,
     /// When.
     pub at: Now,
+    /// The program or the bus call, as it would be made.
+    #[serde(default)]
+    pub command: String,
+    /// What was known.
+    #[serde(default)]
+    pub evidence: BTreeMap<String, String>,
+    /// True once it was told that a run ended before it did; then it is only kept until it is seen
+    /// whether it was begun.
+    #[serde(default)]
+    pub told: bool,
+}
+
+/// A unit that has failed lately. Times are of the boot that wrote them, and after another one all
+/// of this is forgotten: a boot is a beginning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ailing {
+    /// Which.
+    pub unit: UnitKey,
+    /// Under which grant, for work.
+    pub generation: Option<Generation>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Since when it is down, once that was told.
+    pub down_since: Option<Boottime>,
+    /// The answer to its newest failure, while nothing was done yet.
+    pub due: Option<Due>,
+}
+
+/// Something that is to be done to a unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Due {
+    /// Not before.
+    pub at: Boottime,
+    /// Why.
+    pub cause: String,
+}
+
+/// A person's hold on healing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Of which service; absent: of all.
+    pub service: Option<ServiceName>,
+    /// On which boot the time counts.
+    pub boot_id: BootId,
+    /// Since when.
+    pub since: Boottime,
+    /// How long on this boot.
+    pub span: Millis,
+    /// Spans on boots before, each as a whole: how much of them passed is not known.
+    pub spent: Millis,
+    /// Why.
+    pub reason: String,
 }
 
 /// A unit that was started on this boot (for work: under this generation).
@@ -172,6 +237,21 @@ pub struct Fenced {
     pub cause: String,
     /// False while it is not yet proved that nothing of it runs.
     pub proved: bool,
+    /// Since when, on which boot; `None` in what an older version wrote: then from now on.
+    #[serde(default)]
+    pub since: Option<(BootId, Boottime)>,
+    /// True while it is tried again and was not yet seen well.
+    #[serde(default)]
+    pub trying: bool,
+}
+
+/// How often a fenced service was tried again by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// Which.
+    pub service: ServiceName,
+    /// So often, since it last ran well for long enough or a person let it back.
+    pub times: u32,
 }
 
 /// Leases of this boot. A missing file, or one of another boot, means that every lease is over.

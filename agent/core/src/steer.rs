@@ -14,7 +14,7 @@ use crate::config::{Config, Service, WhenSpent};
 use crate::input::PluginReport;
 use crate::mutation::Mutation;
 use crate::out::Out;
-use crate::supervisor::{Goal, Permit, Plan, Stage};
+use crate::supervisor::{Goal, Permit, Stage};
 use crate::unit::UnitKey;
 use crate::works::plan_of;
 
@@ -37,13 +37,13 @@ impl Agent {
     }
 
     fn watch_service(&mut self, out: &mut Out, key: UnitKey, service: &Service) {
-        let plan = plan_of_service(service);
+        let plan = self.plan_of_service(service);
         self.supervisor.watch(out, key.clone(), plan);
         let fenced = match &key {
             UnitKey::Service(name) => self.supervisor.tools().ledger.fenced(name).cloned(),
             UnitKey::Work(_) => None,
         };
-        let goal = if let Some(fenced) = fenced {
+        let goal = if let Some(fenced) = fenced.filter(|fenced| !fenced.trying) {
             self.supervisor.explain(&key, &fenced.cause);
             Goal::Fence
         } else {
@@ -69,16 +69,19 @@ impl Agent {
     /// Takes a new configuration.
     pub(crate) fn reconfigure(&mut self, out: &mut Out, config: Config) {
         let old = core::mem::replace(&mut self.config, config);
+        self.supervisor.manners_mut().settings = self.config.healing;
         for name in old.services.keys() {
             if !self.config.services.contains_key(name) {
                 let key = UnitKey::Service(name.clone());
-                self.supervisor.tools_mut().ledger.unset_fenced(name);
+                let ledger = &mut self.supervisor.tools_mut().ledger;
+                ledger.unset_fenced(name);
+                ledger.forget_tries(name);
                 let because = "it is no longer configured here";
                 self.supervisor.unwatch(out, &mut self.book, &key, because);
             }
         }
         for (name, service) in self.config.services.clone() {
-            if old.services.get(&name) != Some(&service) {
+            if old.services.get(&name) != Some(&service) || old.healing != self.config.healing {
                 self.watch_service(out, UnitKey::Service(name), &service);
             }
         }
@@ -362,18 +365,5 @@ impl Agent {
                 .supervisor
                 .iter()
                 .any(|(_, unit)| matches!(unit.stage(), Stage::Unseen | Stage::Unknown { .. }))
-    }
-}
-
-fn plan_of_service(service: &Service) -> Plan {
-    Plan {
-        run: service.run.clone(),
-        probe: service.probe.clone(),
-        restart: service.restart,
-        when_spent: service.when_spent,
-        start_grace: service.start_grace,
-        stop_grace: service.stop_grace,
-        generation: None,
-        environment: alloc::collections::BTreeMap::new(),
     }
 }

@@ -16,7 +16,7 @@ use crate::agent::Agent;
 use crate::mutation::{Mutation, Mutations};
 use crate::out::Out;
 use crate::report::Picture;
-use crate::supervisor::{Goal, Stage, Unit};
+use crate::supervisor::{Goal, Stage, Unit, Wish};
 use crate::unit::UnitKey;
 use crate::works::Held;
 
@@ -30,6 +30,8 @@ impl Agent {
         let now = out.now;
         let (facts, config) = (&self.facts, &self.config);
         let (enforcement, stream) = (self.enforcement, self.outbox.stream());
+        let mut labels = config.labels.clone();
+        labels.extend(self.mode_label());
         self.report.tell(
             out,
             &mut self.leases,
@@ -43,7 +45,7 @@ impl Agent {
                 wall: now.wall,
                 inventory: facts.inventory.clone(),
                 capacity: facts.capacity,
-                labels: config.labels.clone(),
+                labels,
                 zone: config.zone.clone(),
                 enforcement,
                 epoch_seen: picture.epoch_seen,
@@ -99,6 +101,7 @@ impl Agent {
             conditions: self.book.all(),
             sample: self.sample.as_deref().cloned(),
             inventory: self.facts.inventory.clone(),
+            healing: self.healing_status(),
             services: self.service_statuses(now),
             works: self.work_statuses(),
             link: self
@@ -122,6 +125,10 @@ impl Agent {
                 Some(ServiceStatus {
                     service: service.clone(),
                     state: unit.stage().word().to_string(),
+                    mode: unit.plan().mode,
+                    paused: self.supervisor.manners().pauses.get(Some(service)),
+                    failures: unit.failures_now(now),
+                    next: unit.next_rung(now, self.supervisor.tools()),
                     since: unit.since(),
                     pid: unit.pid(),
                     restarts_used: self
@@ -223,19 +230,22 @@ const fn running_state(stage: &Stage) -> WorkState {
         Stage::Unseen | Stage::Unknown { .. } => WorkState::Unknown,
         Stage::Idle
         | Stage::Starting { .. }
+        | Stage::Waiting {
+            wish: Wish::Start, ..
+        }
         | Stage::Acting {
             verb: Verb::Start, ..
         } => WorkState::Starting,
         Stage::Running { .. } => WorkState::Running,
-        Stage::Suspect { .. } | Stage::Backoff { .. } => WorkState::Failing,
+        Stage::Suspect { .. } | Stage::Backoff { .. } | Stage::Waiting { .. } => WorkState::Failing,
         Stage::Acting {
-            verb: Verb::Restart,
+            verb: Verb::Restart | Verb::Kill,
             ..
         } => WorkState::Failing,
         Stage::Acting { .. }
         | Stage::Held
         | Stage::Unproved { .. }
-        | Stage::Fenced
+        | Stage::Fenced { .. }
         | Stage::Stopped => WorkState::Stopping,
     }
 }

@@ -8,6 +8,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use nodemedic_protocol::healing::Mode;
 use nodemedic_protocol::message::Refusal;
 use nodemedic_protocol::work::{
     Assigned, Assignment, Check, Desired, GrantRef, OnLeaseLoss, ProbeSpec, Run, Sharing,
@@ -15,7 +16,7 @@ use nodemedic_protocol::work::{
 };
 use nodemedic_protocol::{Boottime, Generation, Revision, WorkName};
 
-use crate::config::{Config, WhenSpent};
+use crate::config::{Config, Ladder, WhenSpent};
 use crate::memory::WorkMemory;
 use crate::mutation::{Mutation, Mutations};
 use crate::substitute::{Names, instance};
@@ -340,5 +341,11 @@ pub(crate) fn plan_of(held: &mut Held, config: &Config) -> Result<Plan, String> 
         stop_grace: spec.stop_grace,
         generation: Some(held.assigned.generation),
         environment,
+        ladder: Ladder::default(),
+        hooks: None,
+        // How far healing goes is a choice about the host's own services; works are the fleet's.
+        mode: Mode::Act,
+        group: None,
+        retry: None,
     })
 }

@@ -10,6 +10,7 @@ pub mod helper;
 pub mod inject;
 pub mod inventory;
 pub mod manager;
+pub mod packages;
 pub mod plugin;
 pub mod probe;
 pub mod sampler;

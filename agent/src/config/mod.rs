@@ -3,6 +3,7 @@
 
 mod allow;
 mod broker;
+mod healing;
 mod paths;
 mod raw;
 mod rules;

@@ -32,6 +32,8 @@ pub struct Raw {
     pub heartbeat: RawHeartbeat,
     /// What the coordinator may do here.
     pub work: RawWork,
+    /// What holds for the healing of all services.
+    pub healing: RawHealing,
     /// Services of this host.
     pub service: BTreeMap<String, RawService>,
     /// Plugins.
@@ -165,6 +167,19 @@ pub struct RawService {
     pub restart: RawRestart,
     /// What follows a spent budget.
     pub when_spent: RawWhenSpent,
+    /// How its failures in a row are answered.
+    pub ladder: RawLadder,
+    /// Program and arguments before a restart of the second rung.
+    pub before_restart: Vec<String>,
+    /// Program and arguments after it.
+    pub after_restart: Vec<String>,
+    /// How long each of them may take.
+    #[serde(with = "span_opt")]
+    pub hook_timeout: Option<Millis>,
+    /// How far healing goes.
+    pub mode: RawMode,
+    /// Of a group one service at a time is acted on.
+    pub group: Option<String>,
     /// How long a start may take.
     #[serde(with = "span_opt")]
     pub start_grace: Option<Millis>,
@@ -202,6 +217,45 @@ pub struct RawRestart {
     /// Well for so long: the next one is a first one.
     #[serde(with = "span_opt")]
     pub healthy_after: Option<Millis>,
+}
+
+/// `mode`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RawMode {
+    /// Heal.
+    #[default]
+    Act,
+    /// Say what would be done.
+    Advise,
+    /// Watch.
+    Off,
+}
+
+/// `ladder`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawLadder {
+    /// Plain restarts.
+    pub restarts: Option<u32>,
+    /// Restarts between the hooks.
+    pub with_hook: Option<u32>,
+}
+
+/// `[healing]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawHealing {
+    /// No service goes further.
+    pub mode: RawMode,
+    /// Wait while packages are installed or removed.
+    pub respect_package_manager: Option<bool>,
+    /// Most acts under way.
+    pub at_once: Option<u32>,
+    /// `off`, or how long a fenced service is left alone before it is tried again.
+    pub retry_after: Option<String>,
+    /// How often, at most.
+    pub retries: Option<u32>,
 }
 
 /// `[plugin.NAME]`.

@@ -1,7 +1,7 @@
 //! Services: how they run, how they are probed, how often they are restarted.
 
 use nodemedic_agent_core::WINDOW_MAX;
-use nodemedic_agent_core::config::{RestartPolicy, Service, WhenSpent};
+use nodemedic_agent_core::config::{Hooks, RestartPolicy, Service, WhenSpent};
 use nodemedic_agent_core::substitute::Names;
 use nodemedic_edge::works::{
     PROBE_FAIL_FOR, PROBE_INTERVAL, PROBE_TIMEOUT, Probe, START_GRACE, STOP_GRACE,
@@ -9,8 +9,8 @@ use nodemedic_edge::works::{
 use nodemedic_protocol::Millis;
 use nodemedic_protocol::work::{Check, ProbeSpec, Run};
 
-use super::Mistake;
 use super::raw::{RawRestart, RawService, RawWhenSpent};
+use super::{Mistake, healing};
 
 /// A shorter interval asks more than any service can be expected to bear.
 const PROBE_INTERVAL_MIN: Millis = Millis(100);
@@ -29,12 +29,21 @@ pub(super) fn service(name: &str, raw: RawService, names: Names<'_>) -> Result<S
         };
         at(key, e)
     })?;
+    let hooks = healing::hooks(name, &raw)?;
     let probe = raw.probe.map(|probe| read_probe(name, probe)).transpose()?;
     let probe = probe
         .map(|probe| names.probe(&probe))
         .transpose()
         .map_err(|e| at("probe", e))?;
+    let hooks = hooks
+        .map(|hooks| substitute(&hooks, names))
+        .transpose()
+        .map_err(|(key, e)| at(key, e))?;
     Ok(Service {
+        ladder: healing::ladder(name, &raw.ladder)?,
+        hooks,
+        mode: healing::mode(raw.mode),
+        group: healing::group(name, raw.group.as_ref())?,
         run,
         probe,
         restart: restart(&["service", name, "restart"], &raw.restart)?,
@@ -44,6 +53,19 @@ pub(super) fn service(name: &str, raw: RawService, names: Names<'_>) -> Result<S
         },
         start_grace: raw.start_grace.unwrap_or(START_GRACE),
         stop_grace: raw.stop_grace.unwrap_or(STOP_GRACE),
+    })
+}
+
+/// Braces in hooks stand for what they stand for in commands.
+fn substitute(hooks: &Hooks, names: Names<'_>) -> Result<Hooks, (&'static str, String)> {
+    let words = |key, words: &[String]| {
+        let all = words.iter().map(|word| names.fill(word));
+        all.collect::<Result<Vec<_>, _>>().map_err(|e| (key, e))
+    };
+    Ok(Hooks {
+        before: words("before_restart", &hooks.before)?,
+        after: words("after_restart", &hooks.after)?,
+        timeout: hooks.timeout,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use nodemedic_agent_core::Config;
-use nodemedic_agent_core::config::SPOOL_EVENTS_MAX;
+use nodemedic_agent_core::config::{SPOOL_EVENTS_MAX, Service};
 use nodemedic_agent_core::mutation::Mutations;
 use nodemedic_agent_core::substitute::Names;
 use nodemedic_agent_host::plugin::PluginSpec;
@@ -11,7 +11,7 @@ use nodemedic_agent_host::sampler::Roots;
 use nodemedic_protocol::{Millis, NodeId, ServiceName, SiteId};
 
 use super::raw::{Raw, RawInject, RawPlugin, RawSampling};
-use super::{Inject, Mistake, Sampling, Settings, allow, broker, paths, rules, service};
+use super::{Inject, Mistake, Sampling, Settings, allow, broker, healing, paths, rules, service};
 
 /// A faster sampler costs more than it shows: the kernel's own averages are over ten seconds.
 const SAMPLE_MIN: Millis = Millis(100);
@@ -26,7 +26,7 @@ const HEARTBEAT_MAX: Millis = Millis::from_secs(60);
 const TOP_MAX: usize = 50;
 
 /// More services on one host than this is a mistake in a generated file; each has a task.
-const SERVICES_MAX: usize = 256;
+const SERVICES_MAX: usize = 1024;
 
 /// Each plugin is a process every minute.
 const PLUGINS_MAX: usize = 64;
@@ -50,6 +50,12 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Mistake> {
             .map_err(|e| Mistake::at(&["service", &name], e.to_string()))?;
         services.insert(valid, service::service(&name, raw, names)?);
     }
+    let longest = services
+        .iter()
+        .map(|(name, service): (&ServiceName, &Service)| (service.restart.window, name.as_str()))
+        .max()
+        .unwrap_or((Millis::ZERO, ""));
+    let healing = healing::healing(&raw.healing, longest)?;
     let sampling = sampling(&raw.sampling)?;
     let heartbeat_every = raw.heartbeat.interval;
     if !(HEARTBEAT_MIN..=HEARTBEAT_MAX).contains(&heartbeat_every) {
@@ -70,6 +76,7 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Mistake> {
             report_every: raw.sampling.report_every,
             sample_every: sampling.interval,
             allow_command: raw.work.allow_command,
+            healing,
             services,
             work_restart: service::restart(&["work", "restart"], &raw.work.restart)?,
             rules: rules::rules(&raw.rules)?,

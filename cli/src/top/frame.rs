@@ -89,6 +89,7 @@ fn link(status: &LocalStatus) -> PaintedLine {
 pub mod tests {
     use super::*;
     use crate::out::paint_line;
+    use nodemedic_protocol::healing::{HealingStatus, Mode, Rung};
     use nodemedic_protocol::inventory::Inventory;
     use nodemedic_protocol::local::{LinkStatus, ServiceStatus};
     use nodemedic_protocol::message::Session;
@@ -186,9 +187,17 @@ pub mod tests {
                 os: Some("Debian 12".into()),
                 ..Inventory::default()
             },
+            healing: HealingStatus {
+                at_once: 10,
+                ..HealingStatus::default()
+            },
             services: vec![ServiceStatus {
                 service: ServiceName::new("nginx").unwrap(),
                 state: "running".into(),
+                mode: Mode::Act,
+                paused: None,
+                failures: 0,
+                next: Some(Rung::Restart),
                 since: Boottime(10_000),
                 pid: Some(42),
                 restarts_used: 1,

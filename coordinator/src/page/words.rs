@@ -3,7 +3,7 @@
 use nodemedic_protocol::api::{
     BrakeChange, Decision, FenceAnswer, FenceStep, Liveness, Proof, Purpose,
 };
-use nodemedic_protocol::event::{ActionRecord, Event, EventKind, LastWords, Outcome};
+use nodemedic_protocol::event::{ActionRecord, Event, EventKind, LastWords, Outcome, Verb};
 use nodemedic_protocol::health::{Level, Severity};
 use nodemedic_protocol::work::{StopCause, WorkState};
 use nodemedic_protocol::{Component, Millis};
@@ -84,6 +84,11 @@ pub(super) fn event(event: &Event) -> Line {
             format!("after {after}"),
         ),
         EventKind::Action(action) => acted(about, action),
+        EventKind::Advised {
+            verb,
+            cause,
+            command,
+        } => advised(about, *verb, cause, command),
         EventKind::ConditionRaised {
             reason,
             severity,
@@ -140,6 +145,11 @@ fn injected(id: u64, fault: &str, span: Millis) -> Line {
     line("warn", what, format!("for {span}"))
 }
 
+fn advised(about: &Component, verb: Verb, cause: &str, command: &str) -> Line {
+    let what = format!("{about} would be healed now: {verb}");
+    line("warn", what, format!("by: {command}; because {cause}"))
+}
+
 fn watchdog(device_reset: bool, words: Option<&LastWords>) -> Line {
     let Some(words) = words else {
         return line("bad", "the watchdog's device had reset the host", "");
@@ -162,7 +172,7 @@ fn severity_class(severity: Severity) -> &'static str {
     }
 }
 
-fn acted(about: &nodemedic_protocol::Component, action: &ActionRecord) -> Line {
+fn acted(about: &Component, action: &ActionRecord) -> Line {
     let verb = action.verb;
     let (class, ending) = match &action.outcome {
         Outcome::Done => ("good", format!("done in {}", action.took)),

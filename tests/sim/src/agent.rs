@@ -1,7 +1,6 @@
 //! The agent's process: what reaches its core, and its effects, between any two of which it may
 //! die, freeze, or find the disk full.
 
-use nodemedic_protocol::event::Verb;
 use nodemedic_protocol::inventory::Inventory;
 use nodemedic_protocol::message::{Answer, Command, CommandBody, Message};
 use nodemedic_protocol::sample::Sample;
@@ -318,7 +317,7 @@ impl World {
     /// What cannot be written down is not begun, nor what comes too late.
     fn begin_act(&mut self, h: Host, act: Act) {
         let host = &self.hosts[h];
-        let starts = matches!(act.verb, Verb::Start | Verb::Restart);
+        let starts = act.verb.starts();
         let why = if starts && host.disk.unsaved.is_some() {
             "it cannot be written down"
         } else if act.begin_by.is_some_and(|by| by < host.now(self.now).boot) {

@@ -2,7 +2,7 @@
 //! the gate behind which exclusive work waits until its promise is taken.
 
 use nodemedic_protocol::Generation;
-use nodemedic_protocol::event::{Outcome, Verb};
+use nodemedic_protocol::event::Outcome;
 use nodemedic_protocol::work::Enforcement;
 use nodemedic_sim_agent_core::{DownCause, Gate, GatePromise, Input, Promise, UnitKey};
 
@@ -211,8 +211,7 @@ impl World {
     /// True when the agent itself holds the start of a unit back.
     pub(crate) fn waits_at_gate(&self, h: Host, unit: &UnitKey) -> bool {
         let host = &self.hosts[h];
-        let starts = |verb| matches!(verb, Verb::Start | Verb::Restart);
-        let starting = host.pending.get(unit).is_some_and(|p| starts(p.act.verb));
+        let starting = host.pending.get(unit).is_some_and(|p| p.act.verb.starts());
         let at_gate = host.processes.get(unit).is_some_and(|p| p.gate);
         at_gate || (starting && !host.systemd)
     }

@@ -104,7 +104,15 @@ impl World {
         } else {
             self.seen(h, &unit)
         };
-        self.tell_core(h, run, Input::Observed { unit, seen });
+        self.tell_core(
+            h,
+            run,
+            Input::Observed {
+                unit,
+                seen,
+                started: None,
+            },
+        );
     }
 
     fn lies(&self, h: Host, unit: &UnitKey) -> bool {
@@ -161,7 +169,7 @@ impl World {
             }
         };
         let (unit, sign) = match input {
-            Input::Observed { unit, seen } => (unit.clone(), sign_of(unit, seen)),
+            Input::Observed { unit, seen, .. } => (unit.clone(), sign_of(unit, seen)),
             Input::Probed { unit, verdict } => {
                 let sign = match verdict {
                     Verdict::Pass => Sign::Passes,
@@ -236,9 +244,10 @@ impl World {
                 };
                 self.at(takes, over(Outcome::Done));
             }
-            (Verb::Start, None) | (Verb::Restart, _) => {
+            (Verb::Start, None) | (Verb::Restart | Verb::Kill, _) => {
                 if runs.is_some() {
-                    self.process_ends(h, &unit, DownCause::Killed(15), "restart");
+                    let signal = if verb == Verb::Kill { 9 } else { 15 };
+                    self.process_ends(h, &unit, DownCause::Killed(signal), "restart");
                 }
                 let fails = self.knobs.start_fails;
                 let cursed = self.now < self.hosts[h].cursed_until;
@@ -395,6 +404,7 @@ fn ended(act: &Act, outcome: Outcome, took: u64, seen: Seen) -> Input {
         outcome,
         command: format!("{} {}", act.verb, act.unit),
         took: Millis(took),
+        hooks: Vec::new(),
         seen,
     }
 }

@@ -98,7 +98,7 @@ fn on_host(fact: &Fact) -> Option<String> {
         Fact::Acted {
             host,
             unit: UnitKey::Work(work),
-            verb: verb @ (Verb::Stop | Verb::Restart | Verb::Fence),
+            verb: verb @ (Verb::Stop | Verb::Restart | Verb::Kill | Verb::Fence),
         } => (host, format!("the agent: {verb} {work}")),
         Fact::Told { host, works, .. } => {
             let words = works.iter().map(|(work, generation, desired)| {

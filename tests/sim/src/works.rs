@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use nodemedic_protocol::inventory::Capacity;
 use nodemedic_protocol::work::{Check, OnLeaseLoss, ProbeSpec, Run, Sharing, WorkSpec};
 use nodemedic_protocol::{Millis, NodeId, ServiceName, WorkName};
-use nodemedic_sim_agent_core::config::{Config, RestartPolicy, Service, WhenSpent};
+use nodemedic_sim_agent_core::config::{Config, RestartPolicy, Service};
 
 use crate::fact::Host;
 use crate::knobs::Knobs;
@@ -140,12 +140,10 @@ pub fn agent_config(host: Host, node: NodeId, knobs: &Knobs) -> Config {
     config.spool_events_max = knobs.spool_max;
     config.mutation = knobs.mutant.of_agent();
     let service = Service {
-        run: command("sshd"),
-        probe: None,
         restart: RESTARTS,
-        when_spent: WhenSpent::FenceAndDrain,
         start_grace: Millis::from_secs(5),
         stop_grace: Millis::from_secs(3),
+        ..Service::of_run(command("sshd"))
     };
     config.services.insert(sshd(), service);
     config

@@ -47,7 +47,7 @@ fn kind(fact: &Fact) -> Option<&'static str> {
             _ => return None,
         },
         Fact::Acted { verb, .. } => match verb {
-            Verb::Restart => "restarts",
+            Verb::Restart | Verb::Kill => "restarts",
             Verb::Fence => "units fenced",
             _ => return None,
         },
@@ -210,7 +210,7 @@ fn loses_only_what_chose_to_stop(gone: Fault) {
             }
             Fact::Ended { unit, how, .. } => panic!("{unit} at {at}: {how}"),
             Fact::Acted {
-                verb: Verb::Restart | Verb::Fence,
+                verb: Verb::Restart | Verb::Kill | Verb::Fence,
                 unit,
                 ..
             } => panic!("{unit} at {at}: {fact:?}"),

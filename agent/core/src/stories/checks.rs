@@ -21,9 +21,9 @@ impl World {
                 UnitKey::Work(_) => self.config.work_restart,
             };
             let restarts: Vec<Millis> = self
-                .acts
+                .done
                 .iter()
-                .filter(|(_, a)| a.unit == *key && a.verb == Verb::Restart)
+                .filter(|(_, a)| a.unit == *key && a.verb.restarts())
                 .filter(|(_, a)| !self.shut.contains(&a.action))
                 .map(|(at, _)| *at)
                 .collect();

@@ -12,7 +12,7 @@ fn broken() -> (World, UnitKey) {
 }
 
 fn restarts(world: &World, key: &UnitKey) -> Vec<Millis> {
-    let of_this = |(_, act): &&(Millis, Act)| act.unit == *key && act.verb == Verb::Restart;
+    let of_this = |(_, act): &&(Millis, Act)| act.unit == *key && act.verb.restarts();
     world
         .acts
         .iter()

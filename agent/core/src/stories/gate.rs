@@ -214,7 +214,14 @@ fn a_new_run_promises_all_of_its_predecessor_before_it_does_anything() {
                 },
             };
             let unit = work(name);
-            agent.handle(world.now, Input::Observed { unit, seen });
+            agent.handle(
+                world.now,
+                Input::Observed {
+                    unit,
+                    seen,
+                    started: None,
+                },
+            );
             look(&mut agent, &mut effects);
         }
         let acts = effects.iter().position(|e| matches!(e, Effect::Act(_)));

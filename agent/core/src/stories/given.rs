@@ -1,7 +1,7 @@
 //! What stories begin with.
 
 use super::*;
-use crate::config::{Service, WhenSpent};
+use crate::config::Service;
 
 pub(super) fn service(name: &str) -> UnitKey {
     UnitKey::Service(ServiceName::new(name).unwrap())
@@ -33,18 +33,18 @@ pub(super) fn http() -> ProbeSpec {
 pub(super) fn config() -> Config {
     let mut config = Config::of_node(NodeId::new("node-1").unwrap());
     config.allow_command = true;
-    config.services.insert(
-        ServiceName::new("web").unwrap(),
-        Service {
-            run: command("/usr/bin/web"),
-            probe: None,
-            restart: RestartPolicy::default(),
-            when_spent: WhenSpent::FenceAndDrain,
-            start_grace: Millis::from_secs(10),
-            stop_grace: Millis::from_secs(5),
-        },
-    );
     config
+        .services
+        .insert(ServiceName::new("web").unwrap(), service_of("/usr/bin/web"));
+    config
+}
+
+pub(super) fn service_of(program: &str) -> Service {
+    Service {
+        start_grace: Millis::from_secs(10),
+        stop_grace: Millis::from_secs(5),
+        ..Service::of_run(command(program))
+    }
 }
 
 pub(super) fn spec(name: &str, sharing: Sharing) -> WorkSpec {

@@ -6,25 +6,29 @@ impl World {
     /// An action takes its effect.
     pub(super) fn done(&mut self, act: &Act) {
         let generation = act.generation;
-        let starts = matches!(act.verb, Verb::Start | Verb::Restart);
-        if starts && self.thing(&act.unit).shut {
+        let now = self.now.boot;
+        self.done.push((self.elapsed, act.clone()));
+        if act.verb.starts() && self.thing(&act.unit).shut {
             self.shut.push(act.action);
         }
         let thing = self.thing(&act.unit);
+        if act.verb.starts() && !thing.shut {
+            thing.started = thing.started.map(|_| now);
+        }
         let outcome = match act.verb {
-            Verb::Start | Verb::Restart if thing.shut => {
+            Verb::Start | Verb::Restart | Verb::Kill if thing.shut => {
                 let why = "the watchdog did not answer".to_string();
                 thing.runs = None;
                 thing.why_not = DownCause::TurnedAway(why.clone());
                 Outcome::Failed(why)
             }
             Verb::Start if thing.runs.is_some() => Outcome::Done,
-            Verb::Start | Verb::Restart if thing.broken => {
+            Verb::Start | Verb::Restart | Verb::Kill if thing.broken => {
                 thing.runs = None;
                 thing.why_not = DownCause::Exited(1);
                 Outcome::Done
             }
-            Verb::Start | Verb::Restart => {
+            Verb::Start | Verb::Restart | Verb::Kill => {
                 thing.runs = Some(generation);
                 Outcome::Done
             }
@@ -48,6 +52,7 @@ impl World {
             outcome,
             command: "as asked".to_string(),
             took: ACT_TAKES,
+            hooks: Vec::new(),
             seen,
         });
     }
@@ -56,6 +61,15 @@ impl World {
     pub(super) fn effects(&mut self) {
         while let Some(effect) = self.agent.poll_effect() {
             self.effect(effect);
+            match &mut self.die_after {
+                Some(1) => {
+                    self.die_after = None;
+                    self.restart_agent();
+                    return;
+                }
+                Some(left) => *left -= 1,
+                None => {}
+            }
         }
     }
 
@@ -123,9 +137,10 @@ impl World {
                 self.later(Input::NotBegun { action, why });
             }
         }
-        let wait = match act.verb {
-            Verb::Start | Verb::Restart => self.disk_takes,
-            _ => self.disk_takes.min(Millis::from_secs(2)),
+        let wait = if act.verb.starts() {
+            self.disk_takes
+        } else {
+            self.disk_takes.min(Millis::from_secs(2))
         };
         if wait == Millis::ZERO {
             return self.begin(act);
@@ -137,8 +152,7 @@ impl World {
     /// What the shell does with an act: a start that cannot be written down is not begun, nor one
     /// that comes too late.
     pub(super) fn begin(&mut self, act: Act) {
-        let starts = matches!(act.verb, Verb::Start | Verb::Restart);
-        let why = if starts && self.full {
+        let why = if act.verb.starts() && self.full {
             "it cannot be written down"
         } else if act.begin_by.is_some_and(|by| by < self.now.boot) {
             "the disk took too long"
@@ -174,6 +188,7 @@ impl World {
                     outcome: Outcome::Interrupted,
                     command: "as asked".to_string(),
                     took: Millis(1),
+                    hooks: Vec::new(),
                     seen,
                 });
             }

@@ -10,9 +10,12 @@ mod hands;
 mod ladder;
 mod last_words;
 mod lease;
+mod manners;
 mod properties;
 mod rollback;
+mod rungs;
 mod session;
+mod sweep;
 mod told;
 mod works;
 
@@ -54,6 +57,8 @@ pub(super) struct Thing {
     /// Under which grant it runs; `None` when it does not.
     pub runs: Option<Option<Generation>>,
     pub why_not: DownCause,
+    /// When its newest start began; `None` where the manager cannot tell.
+    pub started: Option<Boottime>,
     /// Ends right after each start.
     pub broken: bool,
     /// Cannot be stopped.
@@ -70,6 +75,7 @@ impl Default for Thing {
         Thing {
             runs: None,
             why_not: DownCause::NotStarted,
+            started: Some(Boottime(0)),
             broken: false,
             stuck: false,
             shut: false,
@@ -105,6 +111,8 @@ pub(super) struct World {
     pub spool: Spooled,
     pub things: BTreeMap<UnitKey, Thing>,
     pub acts: Vec<(Millis, Act)>,
+    /// Acts that took their effect, and when.
+    pub done: Vec<(Millis, Act)>,
     /// Acts whose gate stayed shut: nothing was started by them.
     pub shut: Vec<crate::ActionId>,
     pub sent: Vec<Message>,
@@ -113,6 +121,10 @@ pub(super) struct World {
     pub session: Session,
     watched: BTreeMap<UnitKey, (Watch, Boottime)>,
     pending: Vec<(Boottime, Pending)>,
+    /// Whether what was begun goes on when the agent dies, as a job of systemd does.
+    pub jobs_go_on: bool,
+    /// After so many more effects the agent is killed, and started again.
+    pub die_after: Option<usize>,
     sampled: bool,
     next_sample: Boottime,
     starts: u64,
@@ -161,6 +173,9 @@ impl World {
             spool,
             things: BTreeMap::new(),
             acts: Vec::new(),
+            done: Vec::new(),
+            jobs_go_on: false,
+            die_after: None,
             shut: Vec::new(),
             sent: Vec::new(),
             promises: Vec::new(),
@@ -191,7 +206,9 @@ impl World {
         self.memory = Memory::newest(core::mem::take(&mut self.memory), copy, boot_id);
         self.session.session_id = SessionId::new(format!("run-{}", self.starts)).unwrap();
         self.watched.clear();
-        self.pending.clear();
+        let goes_on = self.jobs_go_on;
+        self.pending
+            .retain(|(_, p)| goes_on && matches!(p, Pending::Done(_)));
         self.next_sample = self.now.boot;
         let facts = facts(&self.session, &self.spool, self.leases.clone());
         self.agent = Agent::new(
@@ -215,7 +232,9 @@ impl World {
         self.leases = None;
         self.copy = None;
         self.reckoned.clear();
+        self.pending.clear();
         for thing in self.things.values_mut() {
+            thing.started = thing.started.map(|_| Boottime(0));
             thing.runs = None;
             thing.why_not = DownCause::NotStarted;
         }
@@ -252,14 +271,22 @@ impl World {
     pub(super) fn observe(&mut self, key: &UnitKey) {
         if self.watched.contains_key(key) {
             let seen = self.seen(key);
+            let started = self.thing(key).started;
             self.input(Input::Observed {
                 unit: key.clone(),
                 seen,
+                started,
             });
         }
     }
 
     fn seen(&mut self, key: &UnitKey) -> Seen {
+        let job = |(_, p): &(Boottime, Pending)| matches!(p, Pending::Done(a) if a.unit == *key);
+        if self.jobs_go_on && self.pending.iter().any(job) {
+            return Seen::Unknown {
+                why: "a job of it is under way".to_string(),
+            };
+        }
         let thing = self.thing(key);
         match (thing.hidden, thing.runs) {
             (true, _) => Seen::Unknown {
@@ -320,7 +347,13 @@ impl World {
                 Pending::Input(input) => self.input(*input),
                 Pending::Look(unit) => self.observe(&unit),
                 Pending::Begin(act) => self.begin(act),
-                Pending::Done(act) => self.done(&act),
+                Pending::Done(act) => {
+                    self.done(&act);
+                    // As systemd, which says every change.
+                    if self.jobs_go_on {
+                        self.pending.push((now, Pending::Look(act.unit)));
+                    }
+                }
             }
         }
         if self.sampled && self.next_sample <= now {

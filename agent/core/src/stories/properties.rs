@@ -164,7 +164,7 @@ impl Run {
             }
             let generation = act.generation.unwrap();
             let newest = self.newest.entry(act.unit.clone()).or_insert(generation);
-            if matches!(act.verb, Verb::Start | Verb::Restart) {
+            if act.verb.starts() {
                 assert!(generation >= *newest, "{} after {newest}", generation);
             }
             *newest = (*newest).max(generation);

@@ -5,15 +5,16 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
-use nodemedic_protocol::event::{BudgetUse, EventKind, Outcome, Verb};
-use nodemedic_protocol::health::Reason;
-use nodemedic_protocol::{Boottime, Millis};
+use nodemedic_protocol::event::{BudgetUse, Outcome, Verb};
+use nodemedic_protocol::{Boottime, Millis, Now};
 
-use super::{Ctx, Ended, Goal, Permit, Plan, Stage};
+use super::{Begun, Ctx, Ended, Goal, Ledger, Permit, Plan, Recalled, Stage, Wish};
 use crate::budget::BEGIN_WITHIN;
+use crate::describe::command_of;
 use crate::effect::{Act, Effect};
-use crate::input::{DownCause, Seen, Verdict};
+use crate::input::{Seen, Verdict};
 use crate::unit::UnitKey;
 
 /// After the host's own timeout of an action, so long until the core stops to wait for its end. The
@@ -47,10 +48,18 @@ pub(crate) struct Unit {
     /// Since when it is down, once that was told.
     pub(super) down_since: Option<Boottime>,
     pub(super) detail: String,
+    /// The newest answer of its probe, for the record.
+    pub(super) last_probe: Option<(Boottime, Verdict)>,
+    /// When its newest start began, as far as anybody can tell.
+    pub(super) started: Option<Boottime>,
+    /// The way back that is under way is its own try, and no person's word.
+    pub(super) own_try: bool,
+    /// Of an earlier run of the agent, until it is seen for the first time.
+    pub(super) recalled: Recalled,
 }
 
 impl Unit {
-    pub(crate) const fn new(key: UnitKey, plan: Plan, now: Boottime) -> Unit {
+    pub(crate) fn new(key: UnitKey, plan: Plan, now: Boottime) -> Unit {
         Unit {
             key,
             plan,
@@ -65,6 +74,10 @@ impl Unit {
             well_since: None,
             down_since: None,
             detail: String::new(),
+            last_probe: None,
+            started: None,
+            own_try: false,
+            recalled: Recalled::default(),
         }
     }
 
@@ -88,6 +101,7 @@ impl Unit {
         match &self.stage {
             Stage::Unknown { why } | Stage::Suspect { why, .. } => why.clone(),
             Stage::Backoff { cause, .. } => cause.clone(),
+            Stage::Waiting { cause, hold, .. } => format!("{cause}; {hold}"),
             Stage::Unseen => "not looked at yet".to_string(),
             Stage::Idle => match self.permit {
                 Permit::No(why) => why.to_string(),
@@ -112,9 +126,18 @@ impl Unit {
         self.plan = plan;
         if !matches!(
             self.stage,
-            Stage::Acting { .. } | Stage::Fenced | Stage::Stopped | Stage::Unproved { .. }
+            Stage::Acting { .. } | Stage::Fenced { .. } | Stage::Stopped | Stage::Unproved { .. }
         ) {
             self.enter(now, Stage::Unseen);
+        }
+    }
+
+    /// A changed configuration that changes nothing about how it is looked after.
+    pub(super) fn replan_manners(&mut self, now: Now, plan: Plan, ledger: &Ledger) {
+        self.plan = plan;
+        if matches!(self.stage, Stage::Fenced { .. }) {
+            let retry_at = self.retry_at(now, ledger);
+            self.stage = Stage::Fenced { retry_at };
         }
     }
 
@@ -131,11 +154,12 @@ impl Unit {
 
     /// A manager saw it. What is seen during an action is a picture of that action's middle, so
     /// only the action's own last look counts.
-    pub(crate) fn observed(&mut self, ctx: &mut Ctx<'_>, seen: Seen) {
+    pub(crate) fn observed(&mut self, ctx: &mut Ctx<'_>, seen: Seen, started: Option<Boottime>) {
         if matches!(self.stage, Stage::Acting { .. }) {
             return;
         }
         self.seen = Some(seen);
+        self.started = started;
         self.settle(ctx);
     }
 
@@ -195,58 +219,6 @@ impl Unit {
         self.act_is_over(ctx, verb, &ended.outcome);
     }
 
-    /// What it is to do, and whether it may start now.
-    pub(crate) fn aim(&mut self, ctx: &mut Ctx<'_>, goal: Goal, permit: Permit) {
-        let gained = permit.may_start() && !self.permit.may_start();
-        self.permit = permit;
-        if self.goal == goal {
-            if gained && self.stage == Stage::Idle {
-                self.settle(ctx);
-            }
-            return;
-        }
-        self.goal = goal;
-        match goal {
-            Goal::Run => self.settle(ctx),
-            Goal::Stop { .. } if self.stage == Stage::Stopped => {}
-            Goal::Stop { .. } => {
-                let cause = self.detail_of_stop();
-                self.begin(ctx, Verb::Stop, cause, None);
-            }
-            Goal::Fence if self.stage == Stage::Fenced => {}
-            // A service that an earlier run fenced: its first observation says what is left to do.
-            Goal::Fence if self.stage == Stage::Unseen && self.is_service() => {}
-            Goal::Fence => self.begin(ctx, Verb::Fence, "it is fenced".to_string(), None),
-        }
-    }
-
-    const fn is_service(&self) -> bool {
-        matches!(self.key, UnitKey::Service(_))
-    }
-
-    fn detail_of_stop(&self) -> String {
-        if self.detail.is_empty() {
-            "the assignment says so".to_string()
-        } else {
-            self.detail.clone()
-        }
-    }
-
-    /// One line for people: why it stands as it does.
-    pub(crate) fn explain(&mut self, detail: String) {
-        self.detail = detail;
-    }
-
-    /// Known to be proved stopped by an earlier run on this boot: only a stray run matters.
-    pub(crate) fn settled(mut self, goal: Goal) -> Unit {
-        self.goal = goal;
-        self.stage = match goal {
-            Goal::Fence => Stage::Fenced,
-            Goal::Run | Goal::Stop { .. } => Stage::Stopped,
-        };
-        self
-    }
-
     /// Begins an action; whatever is under way for this unit ends by that.
     pub(super) fn begin(
         &mut self,
@@ -256,20 +228,34 @@ impl Unit {
         budget: Option<BudgetUse>,
     ) {
         let now = ctx.now().boot;
-        if matches!(verb, Verb::Start | Verb::Restart) {
+        self.recalled = Recalled::default();
+        if verb.starts() {
             ctx.tools
                 .ledger
                 .note_started(&self.key, self.plan.generation);
         }
         self.well_since = None;
-        let action = ctx
-            .tools
-            .ledger
-            .open(ctx.out, &self.key, verb, cause, budget);
+        let command = command_of(&self.key, &self.plan.run, verb);
+        let evidence = self.evidence(ctx.now(), verb);
+        let begun = Begun {
+            unit: self.key.clone(),
+            verb,
+            cause,
+            command,
+            evidence,
+            budget,
+        };
+        let action = ctx.tools.ledger.open(ctx.out, begun);
+        let hooks = self.hooks(verb).cloned();
+        let hooks_take = hooks
+            .as_ref()
+            .map_or(Millis::ZERO, |hooks| hooks.timeout.scaled(2, 1));
         let stop_grace = self.stop_grace(now);
         let timeout = match verb {
             Verb::Start => self.plan.start_grace,
-            Verb::Restart => stop_grace + PROOF_TIME + self.plan.start_grace,
+            Verb::Restart | Verb::Kill => {
+                stop_grace + PROOF_TIME + self.plan.start_grace + hooks_take
+            }
             Verb::Stop | Verb::Fence | Verb::Unfence => stop_grace + PROOF_TIME,
         };
         ctx.out.host.push(Effect::Act(Act {
@@ -283,13 +269,11 @@ impl Unit {
             timeout,
             begin_by: match verb {
                 Verb::Start => Some(now + timeout),
-                Verb::Restart => Some(now + BEGIN_WITHIN),
+                Verb::Restart | Verb::Kill => Some(now + BEGIN_WITHIN),
                 Verb::Stop | Verb::Fence | Verb::Unfence => None,
             },
-            gate: match verb {
-                Verb::Start | Verb::Restart => self.permit.gate(),
-                Verb::Stop | Verb::Fence | Verb::Unfence => None,
-            },
+            gate: self.permit.gate().filter(|_| verb.starts()),
+            hooks,
         }));
         self.enter(
             now,
@@ -328,9 +312,21 @@ impl Unit {
                     },
                 ),
             },
-            Stage::Backoff { retry_at, cause } if retry_at <= now => self.restart(ctx, cause),
+            Stage::Backoff { retry_at, cause } if retry_at <= now => {
+                self.want(ctx, Wish::Heal, cause);
+            }
+            Stage::Fenced {
+                retry_at: Some(at), ..
+            } if at <= now => {
+                self.want(ctx, Wish::Retry, "it has been out for long".to_string());
+            }
             Stage::Unproved { verb, retry_at } if retry_at <= now => {
-                self.begin(ctx, verb, "it is not proved stopped yet".to_string(), None);
+                let cause = "it is not proved stopped yet".to_string();
+                if matches!(self.key, UnitKey::Service(_)) && verb == Verb::Fence {
+                    self.want(ctx, Wish::Fence, cause);
+                } else {
+                    self.begin(ctx, verb, cause, None);
+                }
             }
             Stage::Acting {
                 action,
@@ -342,6 +338,7 @@ impl Unit {
                     outcome: Outcome::TimedOut,
                     command: "no answer came".to_string(),
                     took: now.since(self.stage_since),
+                    hooks: Vec::new(),
                     seen: Seen::Unknown {
                         why: "the last action was not answered".to_string(),
                     },
@@ -360,36 +357,9 @@ impl Unit {
         match &self.stage {
             Stage::Starting { until, .. } | Stage::Acting { until, .. } => Some(*until),
             Stage::Backoff { retry_at, .. } | Stage::Unproved { retry_at, .. } => Some(*retry_at),
+            Stage::Fenced { retry_at } => *retry_at,
+            Stage::Waiting { hold, .. } => hold.until(),
             _ => None,
         }
-    }
-
-    pub(super) fn enter_running(&mut self, ctx: &mut Ctx<'_>) {
-        let now = ctx.now().boot;
-        self.enter(now, Stage::Running { since: now });
-        self.well_since = Some(now);
-        self.detail.clear();
-        let component = self.key.component();
-        if let Some(since) = self.down_since.take() {
-            ctx.out.event(
-                component.clone(),
-                EventKind::Up {
-                    after: now.since(since),
-                },
-            );
-        }
-        for reason in [Reason::Down, Reason::LeaseLost] {
-            ctx.book
-                .clear(ctx.out, &component, &reason, "it runs well again");
-        }
-    }
-
-    pub(super) fn is_stopped_by_other(&self) -> bool {
-        matches!(
-            self.seen,
-            Some(Seen::NotRunning {
-                cause: DownCause::StoppedByOther
-            })
-        )
     }
 }

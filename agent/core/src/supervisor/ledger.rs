@@ -5,13 +5,23 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use nodemedic_protocol::event::{ActionRecord, BudgetUse, EventKind, Outcome, Verb};
-use nodemedic_protocol::{BootId, Generation, Millis, ServiceName};
+use nodemedic_protocol::{BootId, Boottime, Generation, Millis, Now, ServiceName};
 
 use super::Ended;
 use crate::effect::{ActionId, LogLevel};
-use crate::memory::{Fenced, Intent, Memory, Started};
+use crate::memory::{Fenced, Intent, Memory, Started, Tried};
 use crate::out::Out;
 use crate::unit::UnitKey;
+
+/// An action that is about to begin.
+pub(crate) struct Begun {
+    pub unit: UnitKey,
+    pub verb: Verb,
+    pub cause: String,
+    pub command: String,
+    pub evidence: BTreeMap<String, String>,
+    pub budget: Option<BudgetUse>,
+}
 
 /// What was begun, started and fenced here.
 #[derive(Clone, Debug)]
@@ -21,6 +31,8 @@ pub(crate) struct Ledger {
     open: BTreeMap<ActionId, (Intent, Option<BudgetUse>)>,
     started: BTreeSet<Started>,
     fenced: BTreeMap<ServiceName, Fenced>,
+    /// How often each was tried again by itself.
+    tried: BTreeMap<ServiceName, u32>,
 }
 
 impl Ledger {
@@ -28,7 +40,7 @@ impl Ledger {
     /// knows how it ended.
     pub(crate) fn restored(out: &mut Out, boot_id: BootId, memory: &Memory) -> Ledger {
         let same_boot = memory.boot_id.as_ref() == Some(&boot_id);
-        for intent in &memory.intents {
+        for intent in memory.intents.iter().filter(|intent| !intent.told) {
             let took = if intent.boot_id == boot_id {
                 out.now.boot.since(intent.at.boot)
             } else {
@@ -39,10 +51,12 @@ impl Ledger {
                 EventKind::Action(ActionRecord {
                     verb: intent.verb,
                     cause: intent.cause.clone(),
-                    command: "not recorded".to_string(),
+                    command: intent.command.clone(),
                     outcome: Outcome::Interrupted,
                     took,
                     budget: None,
+                    evidence: intent.evidence.clone(),
+                    hooks: Vec::new(),
                 }),
             );
         }
@@ -60,28 +74,29 @@ impl Ledger {
                 .iter()
                 .map(|f| (f.service.clone(), f.clone()))
                 .collect(),
+            tried: memory
+                .tried
+                .iter()
+                .map(|t| (t.service.clone(), t.times))
+                .collect(),
         }
     }
 
     /// Numbers and notes an action that is about to begin.
-    pub(crate) fn open(
-        &mut self,
-        out: &Out,
-        unit: &UnitKey,
-        verb: Verb,
-        cause: String,
-        budget: Option<BudgetUse>,
-    ) -> ActionId {
+    pub(crate) fn open(&mut self, out: &Out, begun: Begun) -> ActionId {
         self.last = ActionId(self.last.0.saturating_add(1));
         let intent = Intent {
             action: self.last,
-            unit: unit.clone(),
-            verb,
-            cause,
+            unit: begun.unit,
+            verb: begun.verb,
+            cause: begun.cause,
             boot_id: self.boot_id.clone(),
             at: out.now,
+            command: begun.command,
+            evidence: begun.evidence,
+            told: false,
         };
-        self.open.insert(self.last, (intent, budget));
+        self.open.insert(self.last, (intent, begun.budget));
         self.last
     }
 
@@ -104,6 +119,8 @@ impl Ledger {
                 outcome: ended.outcome.clone(),
                 took: ended.took,
                 budget,
+                evidence: intent.evidence.clone(),
+                hooks: ended.hooks.clone(),
             }),
         );
         Some(intent)
@@ -150,15 +167,58 @@ impl Ledger {
         self.fenced.values().cloned().collect()
     }
 
-    pub(crate) fn set_fenced(&mut self, service: &ServiceName, cause: &str, proved: bool) {
-        self.fenced.insert(
-            service.clone(),
-            Fenced {
-                service: service.clone(),
-                cause: cause.to_string(),
-                proved,
-            },
-        );
+    /// Fenced from now on, or still, and now proved so.
+    pub(crate) fn set_fenced(
+        &mut self,
+        now: Now,
+        service: &ServiceName,
+        cause: &str,
+        proved: bool,
+    ) {
+        let still = self.fenced.get(service).filter(|known| !known.trying);
+        let since = still.and_then(|known| known.since.clone());
+        let fenced = Fenced {
+            service: service.clone(),
+            cause: cause.to_string(),
+            proved,
+            since: Some(since.unwrap_or_else(|| (self.boot_id.clone(), now.boot))),
+            trying: false,
+        };
+        self.fenced.insert(service.clone(), fenced);
+    }
+
+    /// Since when it is fenced, at the earliest, on this boot's clock.
+    pub(crate) fn fenced_since(&self, now: Now, service: &ServiceName) -> Option<Boottime> {
+        let known = self.fenced.get(service)?;
+        Some(match &known.since {
+            Some((boot_id, at)) if *boot_id == self.boot_id => *at,
+            Some(_) => Boottime(0),
+            None => now.boot,
+        })
+    }
+
+    /// Its own try could not be made.
+    pub(crate) fn put_off(&mut self, now: Now, service: &ServiceName) {
+        if let Some(fenced) = self.fenced.get_mut(service) {
+            fenced.since = Some((self.boot_id.clone(), now.boot));
+        }
+    }
+
+    /// It is tried again by itself.
+    pub(crate) fn note_try(&mut self, service: &ServiceName) {
+        if let Some(fenced) = self.fenced.get_mut(service) {
+            fenced.trying = true;
+            let times = self.tried.entry(service.clone()).or_insert(0);
+            *times = times.saturating_add(1);
+        }
+    }
+
+    pub(crate) fn tries(&self, service: &ServiceName) -> u32 {
+        self.tried.get(service).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn forget_tries(&mut self, service: &ServiceName) {
+        self.tried.remove(service);
     }
 
     pub(crate) fn unset_fenced(&mut self, service: &ServiceName) {
@@ -171,5 +231,13 @@ impl Ledger {
         memory.intents = self.open.values().map(|(i, _)| i.clone()).collect();
         memory.started = self.started.iter().cloned().collect();
         memory.fenced = self.all_fenced();
+        memory.tried = self
+            .tried
+            .iter()
+            .map(|(service, times)| Tried {
+                service: service.clone(),
+                times: *times,
+            })
+            .collect();
     }
 }

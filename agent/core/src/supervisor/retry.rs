@@ -64,7 +64,7 @@ impl Unit {
         let wait = backoff::delay(retry, self.turned_away, &mut ctx.tools.rng);
         let retry_at = now + wait;
         match verb {
-            Verb::Restart => ctx.tools.budget.give_back(&self.key),
+            Verb::Restart | Verb::Kill => ctx.tools.budget.give_back(&self.key),
             Verb::Start => ctx
                 .tools
                 .ledger

@@ -2,12 +2,14 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use core::fmt;
 
 use nodemedic_protocol::event::Verb;
+use nodemedic_protocol::healing::Mode;
 use nodemedic_protocol::work::{Check, ProbeSpec, Run};
 use nodemedic_protocol::{Boottime, Generation, Millis};
 
-use crate::config::{RestartPolicy, WhenSpent};
+use crate::config::{Hooks, Ladder, RestartPolicy, Retry, WhenSpent};
 use crate::effect::{ActionId, Gate, Watch};
 use crate::unit::UnitKey;
 
@@ -22,6 +24,13 @@ pub(crate) struct Plan {
     pub stop_grace: Millis,
     pub generation: Option<Generation>,
     pub environment: BTreeMap<String, String>,
+    pub ladder: Ladder,
+    pub hooks: Option<Hooks>,
+    /// Of service and host the one that goes less far.
+    pub mode: Mode,
+    pub group: Option<String>,
+    /// Whether it is tried again by itself once it is fenced.
+    pub retry: Option<Retry>,
 }
 
 impl Plan {
@@ -83,6 +92,79 @@ impl Permit {
     }
 }
 
+/// What is to be done to a unit that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Start it for the first time on this boot.
+    Start,
+    /// Answer its newest failure: by its rung, or by a fence when the budget is spent.
+    Heal,
+    /// Fence it.
+    Fence,
+    /// Try a fenced one again.
+    Retry,
+}
+
+/// What comes before what is to be done to a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// Nothing; it has just fallen due.
+    Looked,
+    /// As many acts are under way as may be.
+    Turn { at_once: u32 },
+    /// Another one of its group is being acted on, or comes up.
+    Group { busy: UnitKey },
+    /// One that it requires is not up; without an end where only a person brings that one back.
+    Requires {
+        unit: UnitKey,
+        until: Option<Boottime>,
+    },
+    /// One that starts before it comes up.
+    After { unit: UnitKey, until: Boottime },
+    /// Packages are being installed or removed.
+    Packages { until: Boottime },
+    /// A person holds it.
+    Paused { until: Boottime, reason: String },
+    /// Its mode does not go so far.
+    Mode(Mode),
+}
+
+impl Hold {
+    /// True for what is over by itself within moments, most times.
+    pub(super) const fn is_short(&self) -> bool {
+        matches!(self, Hold::Looked | Hold::Turn { .. } | Hold::Group { .. })
+    }
+
+    /// When it is over, if time ends it.
+    pub(super) const fn until(&self) -> Option<Boottime> {
+        match self {
+            Hold::Requires { until, .. } => *until,
+            Hold::After { until, .. } | Hold::Packages { until } | Hold::Paused { until, .. } => {
+                Some(*until)
+            }
+            Hold::Looked | Hold::Turn { .. } | Hold::Group { .. } | Hold::Mode(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Hold::Looked => f.write_str("is due"),
+            Hold::Turn { at_once } => {
+                write!(f, "waits for its turn, {at_once} acts are under way")
+            }
+            Hold::Group { busy } => write!(f, "waits for {busy} of its group"),
+            Hold::Requires { unit, .. } => write!(f, "waits for {unit}, which it requires"),
+            Hold::After { unit, .. } => write!(f, "starts after {unit}, which is not up yet"),
+            Hold::Packages { .. } => f.write_str("waits for the package manager"),
+            Hold::Paused { reason, .. } => write!(f, "paused: {reason}"),
+            Hold::Mode(Mode::Off) => f.write_str("its mode is off: nothing is done"),
+            Hold::Mode(_) => f.write_str("its mode is advise: nothing is done"),
+        }
+    }
+}
+
 /// Where a unit stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -104,6 +186,13 @@ pub(crate) enum Stage {
     Suspect { since: Boottime, why: String },
     /// Failed; waits for its next restart.
     Backoff { retry_at: Boottime, cause: String },
+    /// Something is to be done to it since then, and something else comes first.
+    Waiting {
+        wish: Wish,
+        cause: String,
+        since: Boottime,
+        hold: Hold,
+    },
     /// Something is being done to it.
     Acting {
         action: ActionId,
@@ -114,8 +203,8 @@ pub(crate) enum Stage {
     Held,
     /// A stop or fence could not be proved; tried again then.
     Unproved { verb: Verb, retry_at: Boottime },
-    /// Proved not to run, and kept out.
-    Fenced,
+    /// Proved not to run, and kept out; with a moment at which it is tried again by itself.
+    Fenced { retry_at: Option<Boottime> },
     /// Proved not to run.
     Stopped,
 }
@@ -130,16 +219,23 @@ impl Stage {
             Stage::Running { .. } => "running",
             Stage::Suspect { .. } => "suspect",
             Stage::Backoff { .. } => "backoff",
+            Stage::Waiting { wish, hold, .. } => match (wish, hold) {
+                (Wish::Retry, _) => "fenced",
+                (Wish::Fence, _) => "not proved stopped",
+                (_, Hold::Mode(_)) => "failing",
+                (_, Hold::Paused { .. }) => "paused",
+                _ => "waiting",
+            },
             Stage::Acting { verb, .. } => match verb {
                 Verb::Start => "starting",
-                Verb::Restart => "restarting",
+                Verb::Restart | Verb::Kill => "restarting",
                 Verb::Stop => "stopping",
                 Verb::Fence => "fencing",
                 Verb::Unfence => "unfencing",
             },
             Stage::Held => "stopped by somebody else",
             Stage::Unproved { .. } => "not proved stopped",
-            Stage::Fenced => "fenced",
+            Stage::Fenced { .. } => "fenced",
             Stage::Stopped => "stopped",
         }
     }

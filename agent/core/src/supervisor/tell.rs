@@ -7,8 +7,9 @@ use nodemedic_protocol::Severity;
 use nodemedic_protocol::event::{EventKind, Outcome};
 use nodemedic_protocol::health::Reason;
 
-use super::{Ctx, Unit};
+use super::{Ctx, Stage, Unit};
 use crate::conditions::Finding;
+use crate::input::{DownCause, Seen};
 
 impl Unit {
     pub(super) fn tell_down(&mut self, ctx: &mut Ctx<'_>, cause: &str) {
@@ -58,5 +59,35 @@ impl Unit {
         );
         ctx.book
             .raise(ctx.out, &component, &Reason::FenceFailed, finding);
+    }
+
+    pub(super) fn enter_running(&mut self, ctx: &mut Ctx<'_>) {
+        let now = ctx.now().boot;
+        self.enter(now, Stage::Running { since: now });
+        self.well_since = Some(now);
+        self.detail.clear();
+        self.end_try(ctx);
+        let component = self.key.component();
+        if let Some(since) = self.down_since.take() {
+            ctx.out.event(
+                component.clone(),
+                EventKind::Up {
+                    after: now.since(since),
+                },
+            );
+        }
+        for reason in [Reason::Down, Reason::LeaseLost] {
+            ctx.book
+                .clear(ctx.out, &component, &reason, "it runs well again");
+        }
+    }
+
+    pub(super) fn is_stopped_by_other(&self) -> bool {
+        matches!(
+            self.seen,
+            Some(Seen::NotRunning {
+                cause: DownCause::StoppedByOther
+            })
+        )
     }
 }

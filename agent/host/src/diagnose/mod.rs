@@ -315,7 +315,7 @@ impl Diagnostics {
 
 /// Whether an act destroys what a person would want to look at.
 const fn destroys(verb: Verb) -> bool {
-    matches!(verb, Verb::Fence)
+    matches!(verb, Verb::Kill | Verb::Fence)
 }
 
 async fn section(row: &'static Row, look: Look) -> Section {

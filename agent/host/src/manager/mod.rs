@@ -6,6 +6,7 @@
 
 pub mod command;
 pub mod door;
+mod hooks;
 pub mod process;
 pub mod systemd;
 pub mod target;
@@ -15,10 +16,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use nodemedic_agent_core::describe::full_name;
 use nodemedic_agent_core::effect::Watch;
 use nodemedic_agent_core::{Act, Input, UnitKey};
 use nodemedic_helper::Allow;
-use nodemedic_protocol::event::Outcome;
+use nodemedic_protocol::event::{HookRecord, Outcome};
 use nodemedic_protocol::work::Run;
 use nodemedic_protocol::{BootId, Millis};
 use tokio::sync::mpsc;
@@ -242,7 +244,7 @@ impl Units {
 /// What diagnostics need to know of a unit.
 fn subject_of(watch: &Watch, targets: &Targets, logs: &std::path::Path) -> Subject {
     let unit_name = match &watch.run {
-        Run::Systemd { unit } => Some(systemd::full_name(&watch.unit, unit)),
+        Run::Systemd { unit } => Some(full_name(&watch.unit, unit)),
         Run::Command { .. } => None,
     };
     Subject {
@@ -268,6 +270,7 @@ pub(crate) fn ended(
     outcome: Outcome,
     command: String,
     took: Millis,
+    hooks: Vec<HookRecord>,
     seen: nodemedic_agent_core::Seen,
 ) -> Input {
     Input::ActionEnded {
@@ -275,6 +278,7 @@ pub(crate) fn ended(
         outcome,
         command,
         took,
+        hooks,
         seen,
     }
 }

@@ -4,13 +4,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use nodemedic_agent_core::describe::command_of;
 use nodemedic_agent_core::effect::Watch;
 use nodemedic_agent_core::{Act, Input, Seen, UnitKey};
 use nodemedic_edge::clock;
-use nodemedic_protocol::Millis;
-use nodemedic_protocol::event::{Outcome, Verb};
+use nodemedic_protocol::event::{Hook, HookRecord, Outcome, Verb};
 use nodemedic_protocol::rng::Rng;
 use nodemedic_protocol::work::Run;
+use nodemedic_protocol::{Boottime, Millis};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -18,7 +19,7 @@ use super::command::{CommandUnit, Places};
 use super::door::Door;
 use super::systemd::{Bus, SystemdUnit};
 use super::target::Target;
-use super::{ended, subject_of};
+use super::{ended, hooks, subject_of};
 use crate::diagnose::Diagnostics;
 use crate::helper::Helper;
 use crate::probe::Prober;
@@ -77,10 +78,11 @@ impl Manager {
         }
     }
 
-    fn describe(&self, verb: Verb) -> String {
+    /// When the newest start of it began, where the manager can tell.
+    fn started(&self) -> Option<Boottime> {
         match self {
-            Manager::Command(unit) => unit.describe(verb),
-            Manager::Systemd(unit) => unit.describe(verb),
+            Manager::Command(unit) => unit.started(),
+            Manager::Systemd(unit) => unit.started(),
         }
     }
 
@@ -106,6 +108,7 @@ pub fn refused(act: &Act, why: &str) -> Input {
         Outcome::Failed(why.to_owned()),
         String::new(),
         Millis::ZERO,
+        Vec::new(),
         Seen::Unknown {
             why: why.to_owned(),
         },
@@ -119,6 +122,7 @@ impl Task {
         let mut manager = self.manager(&watch, None);
         let mut prober = Prober::new(&watch, rng.next_u64(), self.inputs.clone());
         let seen = manager.observe().await;
+        self.say_order(&watch, &mut manager).await;
         self.say(&watch, &manager, &mut prober, seen).await;
         let mut watch = watch;
         loop {
@@ -138,6 +142,7 @@ impl Task {
                         manager = self.manager(&watch, Some(manager));
                         prober = Prober::new(&watch, rng.next_u64(), self.inputs.clone());
                         let seen = manager.observe().await;
+                        self.say_order(&watch, &mut manager).await;
                         self.say(&watch, &manager, &mut prober, seen).await;
                     }
                     Order::Act(act) => {
@@ -199,11 +204,29 @@ impl Task {
         }
     }
 
+    /// Where a unit of systemd stands among others; read once for each watch.
+    async fn say_order(&self, watch: &Watch, manager: &mut Manager) {
+        if let Manager::Systemd(unit) = manager
+            && let Some((after, requires)) = unit.ordering().await
+        {
+            let ordering = Input::Ordering {
+                unit: watch.unit.clone(),
+                after,
+                requires,
+            };
+            let _agent_ends = self.inputs.send(ordering).await;
+        }
+    }
+
     async fn say(&self, watch: &Watch, manager: &Manager, prober: &mut Prober, seen: Seen) {
         self.aim(&watch.unit, manager, &seen);
         prober.follow(&seen);
-        let unit = watch.unit.clone();
-        let _agent_ends = self.inputs.send(Input::Observed { unit, seen }).await;
+        let observed = Input::Observed {
+            unit: watch.unit.clone(),
+            seen,
+            started: manager.started(),
+        };
+        let _agent_ends = self.inputs.send(observed).await;
     }
 
     /// What runs is a target. It stays one until it is proved that nothing of it runs: a main
@@ -237,14 +260,19 @@ impl Task {
         if act.verb != Verb::Unfence {
             prober.pause();
         }
-        let command = manager.describe(act.verb);
+        let command = command_of(&act.unit, &act.run, act.verb);
         let mut began = clock::boottime();
+        let mut hooks = Vec::new();
         let doing = async {
             let logs = &self.places.logs;
             let subject = || subject_of(watch, &self.door.targets, logs);
             self.diagnostics.before(act.verb, subject).await;
             began = clock::boottime();
-            timeout(act.timeout.to_duration(), manager.act(act)).await
+            timeout(
+                act.timeout.to_duration(),
+                with_hooks(act, manager, &mut hooks),
+            )
+            .await
         };
         let (outcome, next) = tokio::select! {
             outcome = doing => (outcome.unwrap_or(Outcome::TimedOut), None),
@@ -257,10 +285,23 @@ impl Task {
         }
         self.aim(&act.unit, manager, &seen);
         prober.follow(&seen);
-        let input = ended(act, outcome, command, took, seen);
+        let input = ended(act, outcome, command, took, hooks, seen);
         let _agent_ends = self.inputs.send(input).await;
         next
     }
+}
+
+/// Does it between its hooks, if it has any. A hook that fails holds nothing up.
+async fn with_hooks(act: &Act, manager: &mut Manager, ran: &mut Vec<HookRecord>) -> Outcome {
+    let Some(hooks) = &act.hooks else {
+        return manager.act(act).await;
+    };
+    ran.extend(hooks::run(Hook::BeforeRestart, &hooks.before, act, hooks.timeout).await);
+    let outcome = manager.act(act).await;
+    if outcome == Outcome::Done {
+        ran.extend(hooks::run(Hook::AfterRestart, &hooks.after, act, hooks.timeout).await);
+    }
+    outcome
 }
 
 /// Waits for an order. When nobody gives orders any more the action is let run to its end.

@@ -114,6 +114,7 @@ impl Hands {
             timeout: Millis(40_000),
             begin_by: order.begin_by,
             gate: order.gate,
+            hooks: None,
         });
         action
     }

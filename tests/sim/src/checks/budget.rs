@@ -44,7 +44,7 @@ impl Checker for RestartBudget {
             Fact::Acted {
                 host,
                 unit,
-                verb: Verb::Restart,
+                verb: Verb::Restart | Verb::Kill,
             } => {
                 let used = self.restarts.entry((*host, unit.clone())).or_default();
                 used.push_back(at);

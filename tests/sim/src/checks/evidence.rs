@@ -67,7 +67,7 @@ impl Checker for UnknownAlone {
             Fact::Acted {
                 host,
                 unit,
-                verb: verb @ (Verb::Restart | Verb::Fence),
+                verb: verb @ (Verb::Restart | Verb::Kill | Verb::Fence),
             } => {
                 let key = (*host, unit.clone());
                 let ill = self.ill.get(&key).copied().unwrap_or_default();

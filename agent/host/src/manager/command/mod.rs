@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use nodemedic_agent_core::{Act, DownCause, Seen, UnitKey};
 use nodemedic_protocol::event::{Outcome, Verb};
 use nodemedic_protocol::work::Run;
-use nodemedic_protocol::{BootId, Generation};
+use nodemedic_protocol::{BootId, Boottime, Generation};
 use tokio::task::JoinHandle;
 
 pub use self::ending::Members;
@@ -56,6 +56,7 @@ pub struct CommandUnit {
     door: Door,
     /// What waits behind its gate. Dropping it sends it away.
     gated: Option<Started>,
+    started: Option<Boottime>,
 }
 
 #[derive(Clone, Debug)]
@@ -110,6 +111,7 @@ impl CommandUnit {
             starting: None,
             door,
             gated: None,
+            started: None,
         }
     }
 
@@ -141,6 +143,10 @@ impl CommandUnit {
         }
         let before = std::mem::replace(&mut self.state, State::Down(DownCause::NotStarted));
         let mut record = self.record().await;
+        self.started = record.as_ref().ok().and_then(|record| match record {
+            Some(record) => record.prepared_at(),
+            None => Some(Boottime(0)),
+        });
         if matches!(&record, Ok(Some(record)) if record.gated) {
             // Of an agent that ended before it opened the gate.
             self.send_away().await;
@@ -200,15 +206,11 @@ impl CommandUnit {
         }
     }
 
-    /// What an action would run, for the record of actions.
+    /// When the newest start of it began on this boot: by its record, which is written before
+    /// anything runs and removed only when nothing is left. Zero without one.
     #[must_use]
-    pub fn describe(&self, verb: Verb) -> String {
-        match verb {
-            Verb::Start | Verb::Restart => self.run.start.join(" "),
-            Verb::Stop | Verb::Fence if !self.run.stop.is_empty() => self.run.stop.join(" "),
-            Verb::Stop | Verb::Fence => "SIGTERM, then SIGKILL to its session".to_owned(),
-            Verb::Unfence => "none".to_owned(),
-        }
+    pub const fn started(&self) -> Option<Boottime> {
+        self.started
     }
 
     /// Does one thing to the unit. Dropped halfway, what was begun stays begun: a start is finished
@@ -225,7 +227,7 @@ impl CommandUnit {
         }
         let done = match act.verb {
             Verb::Start => self.start(act, false).await,
-            Verb::Restart => self.start(act, true).await,
+            Verb::Restart | Verb::Kill => self.start(act, true).await,
             Verb::Stop | Verb::Fence => self.stop(act).await,
             Verb::Unfence => Ok(()),
         };

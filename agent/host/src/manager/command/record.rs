@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use nodemedic_agent_core::UnitKey;
 use nodemedic_edge::files;
-use nodemedic_protocol::{BootId, Generation};
+use nodemedic_protocol::{BootId, Boottime, Generation};
 use serde::{Deserialize, Serialize};
 
 use super::{Members, Places};
@@ -97,6 +97,13 @@ impl Record {
             }
         }
         Ok(())
+    }
+
+    /// When the start began. A tick is rounded up: what is said to be older than something is.
+    pub fn prepared_at(&self) -> Option<Boottime> {
+        let per_second = rustix::param::clock_ticks_per_second();
+        let ms = self.prepared_ticks.checked_add(1)?.checked_mul(1000)?;
+        Some(Boottime(ms.div_ceil(per_second.max(1))))
     }
 
     /// Whether a process that started then can be the main process.

@@ -3,6 +3,7 @@
 use nodemedic_agent_core::{Act, DownCause};
 use nodemedic_edge::child;
 use nodemedic_protocol::Millis;
+use nodemedic_protocol::event::Verb;
 
 use super::record::Record;
 use super::{CommandUnit, State, ending, spawn};
@@ -23,13 +24,18 @@ impl CommandUnit {
         let members = record.members();
         let mut grace = act.stop_grace;
         let running = !members.find().await?.is_empty();
-        let asked = running && !self.run.stop.is_empty();
+        // What is to be killed hard is not asked before.
+        let kill = act.verb == Verb::Kill;
+        if kill {
+            grace = Millis::ZERO;
+        }
+        let asked = running && !kill && !self.run.stop.is_empty();
         if asked {
             let took = self.ask_to_stop(&record, grace).await;
             grace = grace - took;
         }
         if running {
-            members.end(!asked, grace).await?;
+            members.end(!asked && !kill, grace).await?;
         }
         // The only proof that counts: nobody is there any more.
         let left = members.find().await?;

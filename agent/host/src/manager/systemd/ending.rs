@@ -47,6 +47,16 @@ impl SystemdUnit {
         }
     }
 
+    /// Kills all of it without asking, and proves that nothing is left. The stop that follows keeps
+    /// systemd from starting it by its own Restart= in between.
+    pub(super) async fn kill(&mut self, act: &Act) -> Result<(), String> {
+        let name = self.name.clone();
+        let attached = self.attach().await?;
+        // Refused for a unit of which nothing runs; whether that is so is proved below.
+        let _then_nothing_runs = kill_unit(attached, &name).await;
+        self.stop(act).await
+    }
+
     /// Stops it, and has a service kept out, over reboots, so that no dependency, timer, socket or
     /// boot brings it back. What is reported was read back: the mask, the rules of its ports, and
     /// once more that nothing of it runs.

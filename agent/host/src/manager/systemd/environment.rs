@@ -118,6 +118,7 @@ mod tests {
             timeout: Millis(1),
             begin_by: None,
             gate: None,
+            hooks: None,
         };
         write(&path, &work, &act).await.unwrap();
         assert_eq!(generation(&path).await, Some(Generation(7)));

@@ -17,10 +17,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nodemedic_agent_core::describe::full_name;
 use nodemedic_agent_core::{Act, DownCause, GatePromise, Seen, UnitKey};
 use nodemedic_edge::backoff::Backoff;
-use nodemedic_protocol::Millis;
+use nodemedic_edge::clock;
 use nodemedic_protocol::event::{Outcome, Verb};
+use nodemedic_protocol::{Boottime, Millis};
 use tokio::time::{sleep, timeout};
 
 pub use self::bus::Bus;
@@ -58,6 +60,7 @@ pub struct SystemdUnit {
     control_group: String,
     /// Why the last act did not start it, for the look that follows.
     turned_away: Option<String>,
+    started: Option<Boottime>,
 }
 
 impl SystemdUnit {
@@ -94,6 +97,7 @@ impl SystemdUnit {
             stopped_by_us: false,
             control_group: String::new(),
             turned_away: None,
+            started: None,
         }
     }
 
@@ -148,28 +152,31 @@ impl SystemdUnit {
         })
     }
 
-    /// What an action would call, for the record of actions.
+    /// When the newest start of it began on this boot; zero when none did.
     #[must_use]
-    pub fn describe(&self, verb: Verb) -> String {
-        match verb {
-            Verb::Start => format!("systemd StartUnit {}", self.name),
-            Verb::Restart => format!("systemd RestartUnit {}", self.name),
-            Verb::Stop => format!("systemd StopUnit {}", self.name),
-            Verb::Fence if self.is_service() => {
-                format!(
-                    "systemd StopUnit {0}, nodemedic-helper fence {0}",
-                    self.name
-                )
+    pub const fn started(&self) -> Option<Boottime> {
+        self.started
+    }
+
+    /// The units that systemd starts before this one, and those without which it does not run it;
+    /// `None` while systemd does not say.
+    pub async fn ordering(&mut self) -> Option<(Vec<String>, Vec<String>)> {
+        let attached = self.attach().await.ok()?;
+        let order = timeout(CALL_WAIT, properties::ordering(attached)).await;
+        match order {
+            Ok(Ok(order)) => Some(order),
+            Ok(Err(error)) => {
+                tracing::warn!(unit = %self.name, %error, "cannot read the order of units");
+                None
             }
-            Verb::Fence => format!("systemd StopUnit {}", self.name),
-            Verb::Unfence => format!("nodemedic-helper unfence {}", self.name),
+            Err(_) => None,
         }
     }
 
     /// Does one thing to the unit.
     pub async fn act(&mut self, act: &Act) -> Outcome {
         let done = match act.verb {
-            Verb::Start | Verb::Restart => self.start(act).await,
+            Verb::Start | Verb::Restart | Verb::Kill => self.start(act).await,
             Verb::Stop => self.stop(act).await,
             Verb::Fence => self.fence(act).await,
             Verb::Unfence => self.unfence().await,
@@ -197,6 +204,10 @@ impl SystemdUnit {
             // The gate stands between the two halves: after a stop of a minute the lease may be
             // another one.
             self.stop(act).await?;
+            verb = Verb::Start;
+        }
+        if act.verb == Verb::Kill {
+            self.kill(act).await?;
             verb = Verb::Start;
         }
         if let (Some(path), UnitKey::Work(work)) = (&self.environment_file, &self.key) {
@@ -345,18 +356,19 @@ impl SystemdUnit {
             },
         };
         self.looked = true;
+        self.started = properties.started_us.map(boottime_of);
         Ok(state::view(&self.name, &properties, hints))
     }
 }
 
-/// The whole name of a unit: a template gets the name of the service or work as its instance.
-#[must_use]
-pub fn full_name(key: &UnitKey, unit: &str) -> String {
-    match (key, unit.split_once("@.")) {
-        (UnitKey::Work(name), Some((before, kind))) => format!("{before}@{name}.{kind}"),
-        (UnitKey::Service(name), Some((before, kind))) => format!("{before}@{name}.{kind}"),
-        (_, None) => unit.to_owned(),
+/// Of a moment of CLOCK_MONOTONIC, in which systemd counts. What a host slept since then moves it to
+/// later, so what is said to be older than something is.
+fn boottime_of(monotonic_us: u64) -> Boottime {
+    if monotonic_us == 0 {
+        return Boottime(0);
     }
+    let ago = clock::monotonic_us().saturating_sub(monotonic_us);
+    Boottime(clock::boottime_us().saturating_sub(ago) / 1000)
 }
 
 fn unknown(why: &str) -> Seen {

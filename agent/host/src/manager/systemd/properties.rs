@@ -32,6 +32,14 @@ pub async fn read(attached: &Attached) -> Result<Properties, String> {
         .get("InactiveEnterTimestampMonotonic")
         .and_then(|value| u64::try_from(&**value).ok())
         .unwrap_or(0);
+    found.started_us = all
+        .get("InactiveExitTimestampMonotonic")
+        .and_then(|value| u64::try_from(&**value).ok());
+    found.has_job = all
+        .get("Job")
+        .and_then(|value| <&zbus::Structure<'_>>::try_from(&**value).ok())
+        .and_then(|job| u32::try_from(job.fields().first()?).ok())
+        .is_some_and(|id| id != 0);
     // Only services have these; targets, sockets and the like end without a process.
     let service = interface("org.freedesktop.systemd1.Service").map_err(|e| e.to_string())?;
     found.result = "success".to_owned();
@@ -48,6 +56,30 @@ pub async fn read(attached: &Attached) -> Result<Properties, String> {
         found.control_group = text("ControlGroup").unwrap_or_default().to_owned();
     }
     Ok(found)
+}
+
+/// Names that are kept of each list. A unit that is ordered after more is a target.
+const NAMES_MAX: usize = 256;
+
+/// The units that start before it, and those that it requires.
+///
+/// # Errors
+/// When systemd does not answer.
+pub async fn ordering(attached: &Attached) -> Result<(Vec<String>, Vec<String>), String> {
+    let unit = zbus::names::InterfaceName::from_static_str("org.freedesktop.systemd1.Unit")
+        .map_err(|e| e.to_string())?;
+    let all = attached.properties.get_all(unit).await;
+    let all = all.map_err(|e| e.to_string())?;
+    let names = |key: &str| -> Vec<String> {
+        let value = all.get(key).and_then(|v| Vec::try_from(v.clone()).ok());
+        let mut names: Vec<String> = value.unwrap_or_default();
+        names.truncate(NAMES_MAX);
+        names
+    };
+    let mut requires = names("Requires");
+    requires.extend(names("BindsTo"));
+    requires.extend(names("Requisite"));
+    Ok((names("After"), requires))
 }
 
 /// What says where a unit's cgroup will be.

@@ -23,6 +23,11 @@ pub struct Properties {
     pub exec_main_status: i32,
     /// When it last became inactive, 0 when it never was active on this boot.
     pub inactive_since_us: u64,
+    /// When its newest start began, in microseconds of CLOCK_MONOTONIC; 0 when none did on this
+    /// boot.
+    pub started_us: Option<u64>,
+    /// True while a job of it waits or runs.
+    pub has_job: bool,
     /// Its cgroup, below the cgroup root; empty for none.
     pub control_group: String,
 }
@@ -57,8 +62,15 @@ pub fn view(unit: &str, properties: &Properties, hints: Hints) -> Seen {
             why: format!("{unit} {}: systemd restarts it itself", ended(properties)),
         },
         "activating" if pid.is_some() => running,
+        "inactive" | "failed" if properties.has_job => Seen::Unknown {
+            why: format!("{unit} has a job of systemd under way"),
+        },
         "inactive" | "failed" if hints.stopped_by_us => Seen::NotRunning {
             cause: DownCause::NotStarted,
+        },
+        // Masked while it was down: somebody does not want it to run.
+        "failed" if properties.load_state == "masked" => Seen::NotRunning {
+            cause: DownCause::StoppedByOther,
         },
         "failed" => Seen::NotRunning {
             cause: ended(properties),
