@@ -107,6 +107,12 @@ pub enum Command {
     Events(commands::events::Args),
     /// What a person should know
     Alerts(commands::alerts::Args),
+    /// Hold the healing of this host's services, or of one, while you work on it
+    Pause(commands::pause::Pause),
+    /// End such a pause
+    Resume(commands::pause::Resume),
+    /// Let a fenced service of this host back, with a fresh restart budget
+    Unfence(commands::pause::Unfence),
     /// Live view of this host, from its agent
     Top(commands::top::Args),
     /// Is this host fit for nodemedic? What is missing, what that costs, and what to do
@@ -181,6 +187,9 @@ fn dispatch(command: &Command, context: &Context) -> Result<(), Failure> {
         Command::Forget(args) => commands::forget::run(args, context),
         Command::Events(args) => commands::events::run(args, context),
         Command::Alerts(args) => commands::alerts::run(args, context),
+        Command::Pause(args) => commands::pause::pause(args, context),
+        Command::Resume(args) => commands::pause::resume(args, context),
+        Command::Unfence(args) => commands::pause::unfence(args, context),
         Command::Top(args) => commands::top::run(args, context),
         Command::Doctor(_) => Ok(()),
         Command::Diagnose(args) => commands::diagnose::run(args, context),
@@ -277,6 +286,9 @@ mod tests {
             ],
             vec!["nodemedic", "brake", "release", "--reason", "x"],
             vec!["nodemedic", "brake", "release", "--for", "30m"],
+            vec!["nodemedic", "pause", "web", "--reason", "x"],
+            vec!["nodemedic", "pause", "web", "--for", "1h"],
+            vec!["nodemedic", "unfence"],
             vec!["nodemedic", "up", "--nodes", "0"],
             vec!["nodemedic", "up", "--nodes", "99"],
             vec!["nodemedic", "nodes", "--color", "sometimes"],

@@ -47,6 +47,15 @@ pub fn odd(socket: &Path) -> Failure {
     )
 }
 
+/// Tells the agent to do something.
+pub fn tell(socket: &Path, request: &LocalRequest) -> Result<(), Failure> {
+    match ask(socket, request, CALL_TIMEOUT)? {
+        LocalResponse::Done => Ok(()),
+        LocalResponse::Error(error) => Err(Failure::new(Kind::Refused, error, "")),
+        _ => Err(odd(socket)),
+    }
+}
+
 fn ask(socket: &Path, request: &LocalRequest, timeout: Duration) -> Result<LocalResponse, Failure> {
     let unreachable = |error: std::io::Error| unreachable(socket, &error);
     let mut stream = UnixStream::connect(socket).map_err(unreachable)?;
@@ -105,6 +114,32 @@ mod tests {
         let failure = status(&dir.path().join("agent.sock")).unwrap_err();
         assert_eq!(failure.kind, Kind::Unreachable);
         assert!(failure.to_string().contains("--socket"), "{failure}");
+    }
+
+    #[test]
+    fn an_order_reaches_the_agent_and_its_refusal_the_person() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let agent = std::thread::spawn(move || {
+            let mut asked = Vec::new();
+            for answer in ["\"done\"\n", "{\"error\":\"service web is not paused\"}\n"] {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut line = String::new();
+                BufReader::new(stream.try_clone().unwrap())
+                    .read_line(&mut line)
+                    .unwrap();
+                stream.write_all(answer.as_bytes()).unwrap();
+                asked.push(line);
+            }
+            asked
+        });
+        let resume = LocalRequest::Resume { service: None };
+        tell(&path, &resume).unwrap();
+        let failure = tell(&path, &resume).unwrap_err();
+        assert_eq!(failure.kind, Kind::Refused);
+        assert_eq!(failure.message, "service web is not paused");
+        assert_eq!(agent.join().unwrap(), ["{\"resume\":{}}\n"; 2]);
     }
 
     #[test]

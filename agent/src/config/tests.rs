@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use nodemedic_agent_core::config::{RestartPolicy, WhenSpent};
+use nodemedic_agent_core::config::{RestartPolicy, Retry, WhenSpent};
+use nodemedic_protocol::healing::Mode;
 use nodemedic_protocol::sample::PerMille;
 use nodemedic_protocol::work::{Check, Run};
 
@@ -56,6 +57,24 @@ fn a_full_configuration_is_read_as_it_is_meant() {
     let url = "http://127.0.0.1:8080/".to_owned();
     assert_eq!(*check, Check::Http { url });
     assert_eq!((web.restart.max, web.when_spent), (4, WhenSpent::Fence));
+    let hooks = web.hooks.as_ref().unwrap();
+    assert_eq!(hooks.before[1], "8080");
+    assert_eq!(
+        (hooks.after.len(), hooks.timeout),
+        (1, Millis::from_secs(60))
+    );
+    assert_eq!((web.ladder.restarts, web.ladder.with_hook), (1, 2));
+    assert_eq!(
+        (web.mode, web.group.as_deref()),
+        (Mode::Advise, Some("front"))
+    );
+    assert_eq!((worker.mode, &worker.hooks), (Mode::Act, &None));
+    let retry = Retry {
+        after: Millis::from_secs(6 * 3600),
+        times: 2,
+    };
+    assert_eq!((core.healing.at_once, core.healing.retry), (5, Some(retry)));
+    assert!(!core.healing.respect_package_manager);
     let Run::Command {
         start, environment, ..
     } = &worker.run

@@ -14,6 +14,7 @@ pub mod forget;
 pub mod inject;
 pub mod node;
 pub mod nodes;
+pub mod pause;
 pub mod sample;
 pub mod status;
 pub mod story;

@@ -1,14 +1,16 @@
 //! One frame: which parts stand where.
 
+use nodemedic_protocol::healing::Mode;
 use nodemedic_protocol::local::LocalStatus;
 
-use super::parts;
+use super::{parts, services};
 use crate::out::{Paint, PaintedLine, clean};
 use crate::words;
 
 /// The host as painted lines, at most `width` columns wide.
 pub fn frame(status: &LocalStatus, width: usize) -> Vec<PaintedLine> {
     let mut lines = vec![head(status), link(status)];
+    lines.extend(healing(status));
     let part = |name: &str, more: Vec<PaintedLine>, lines: &mut Vec<PaintedLine>| {
         if !more.is_empty() {
             lines.push(Vec::new());
@@ -17,7 +19,7 @@ pub fn frame(status: &LocalStatus, width: usize) -> Vec<PaintedLine> {
         }
     };
     part("CONDITIONS", parts::conditions(status, width), &mut lines);
-    part("SERVICES", parts::services(status, width), &mut lines);
+    part("SERVICES", services::services(status, width), &mut lines);
     part("WORKS", parts::works(status, width), &mut lines);
     match &status.sample {
         Some(sample) => {
@@ -85,11 +87,39 @@ fn link(status: &LocalStatus) -> PaintedLine {
     line
 }
 
+/// What holds healing back on the whole host; nothing when nothing does.
+fn healing(status: &LocalStatus) -> Option<PaintedLine> {
+    let healing = &status.healing;
+    let mut parts = Vec::new();
+    if healing.mode != Mode::Act {
+        parts.push(format!("mode {}: no service is healed", healing.mode));
+    }
+    if let Some(pause) = &healing.paused {
+        let left = pause.until.since(status.at);
+        parts.push(format!(
+            "paused for another {left}: {}",
+            clean(&pause.reason)
+        ));
+    }
+    if let Some(since) = healing.package_manager_since {
+        let since = status.at.since(since);
+        parts.push(format!("waits for the package manager, for {since}"));
+    }
+    if healing.under_way >= healing.at_once && healing.at_once > 0 {
+        parts.push(format!(
+            "{} acts are under way, the rest waits",
+            healing.under_way
+        ));
+    }
+    let text = format!("healing: {}", parts.join("; "));
+    (!parts.is_empty()).then(|| vec![(text, Paint::Warn)])
+}
+
 #[cfg(test)]
 pub mod tests {
     use super::*;
     use crate::out::paint_line;
-    use nodemedic_protocol::healing::{HealingStatus, Mode, Rung};
+    use nodemedic_protocol::healing::{HealingStatus, PauseStatus, Rung};
     use nodemedic_protocol::inventory::Inventory;
     use nodemedic_protocol::local::{LinkStatus, ServiceStatus};
     use nodemedic_protocol::message::Session;
@@ -285,6 +315,32 @@ PROCESSES
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_holds_healing_back_is_said_at_the_top_and_at_the_service() {
+        let mut status = status();
+        status.healing.mode = Mode::Advise;
+        status.healing.paused = Some(PauseStatus {
+            since: Boottime(0),
+            until: Boottime(90_000),
+            reason: "new disk".into(),
+        });
+        status.services[0].mode = Mode::Advise;
+        status.services[0].paused = status.healing.paused.clone();
+        let text: Vec<String> = frame(&status, 140)
+            .iter()
+            .map(|line| paint_line(line, false))
+            .collect();
+        assert_eq!(
+            text[2],
+            "healing: mode advise: no service is healed; paused for another 30.0s: new disk"
+        );
+        let service = text.iter().find(|line| line.contains("nginx")).unwrap();
+        assert!(
+            service.ends_with("mode advise; paused for another 30.0s: new disk"),
+            "{service}"
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod frame;
 mod live;
 mod parts;
+mod services;
 
 pub use frame::frame;
 pub use live::live;

@@ -12,7 +12,7 @@ const BAR: usize = 20;
 /// Spaces before every line of a part.
 const INDENT: usize = 2;
 
-fn table(columns: &[Column]) -> Table {
+pub(super) fn table(columns: &[Column]) -> Table {
     Table::new(columns).indented(INDENT)
 }
 
@@ -39,38 +39,6 @@ pub fn conditions(status: &LocalStatus, width: usize) -> Vec<PaintedLine> {
             Cell::painted(condition.severity.to_string(), paint),
             since_boot(status.at, condition.since).into(),
             format!("{}{unseen}", condition.message).into(),
-        ]);
-    }
-    lines(&table, width)
-}
-
-/// Services of the host's own configuration.
-pub fn services(status: &LocalStatus, width: usize) -> Vec<PaintedLine> {
-    let mut table = table(&[
-        Column::left("SERVICE"),
-        Column::left("STATE"),
-        Column::left("SINCE"),
-        Column::right("PID"),
-        Column::left("RESTARTS"),
-        Column::flexible("DETAIL", 12),
-    ]);
-    for service in &status.services {
-        let paint = match service.state.as_str() {
-            "running" => Paint::Good,
-            "fenced" | "failed" => Paint::Bad,
-            _ => Paint::Warn,
-        };
-        let budget = format!(
-            "{} of {} in {}",
-            service.restarts_used, service.restarts_allowed, service.window
-        );
-        table.row(vec![
-            Cell::painted(service.service.as_str(), Paint::Bold),
-            Cell::painted(&service.state, paint),
-            since_boot(status.at, service.since).into(),
-            Cell::maybe(service.pid.map(|pid| pid.to_string())),
-            budget.into(),
-            service.detail.as_str().into(),
         ]);
     }
     lines(&table, width)
@@ -367,7 +335,7 @@ pub fn unread(sample: &Sample, width: usize) -> Vec<PaintedLine> {
     lines(&table, width)
 }
 
-fn lines(table: &Table, width: usize) -> Vec<PaintedLine> {
+pub(super) fn lines(table: &Table, width: usize) -> Vec<PaintedLine> {
     if table.is_empty() {
         Vec::new()
     } else {
