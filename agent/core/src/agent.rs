@@ -97,6 +97,7 @@ impl Agent {
                     budget: Budget::new(boot_id.clone(), memory.uses.clone()),
                     ledger,
                     rng: Rng::new(seed),
+                    mutation: config.mutation,
                 },
                 Manners::new(
                     config.healing,

@@ -21,6 +21,8 @@ nodemedic_protocol::mutations! {
     StopUnproved,
     /// Uses of restart budgets are not remembered.
     ForgetUses,
+    /// A restart on the kill rung takes no use of the budget.
+    KillIsFree,
     /// Acts come before the memory that they need.
     ActBeforeRemember,
     /// A command that the broker had kept is obeyed.

@@ -73,6 +73,7 @@ fn the_faults_of_the_agents_core_are_caught() {
         StartWithoutLease: 10, at::a_new_coordinator, [PROOF, HOLDERS];
         StopUnproved: 5, at::a_stop_that_hangs, [PROOF, HOLDERS];
         ForgetUses: 5, at::crashes_at_restarts, [BUDGET];
+        KillIsFree: 5, at::crashes_at_restarts, [BUDGET];
         ActBeforeRemember: 20, at::crashes_at_restarts, [BUDGET];
         ObeyRetained: 5, at::replays, [VOID];
         ObeyExpired: 5, at::replays_of_a_boot, [VOID];

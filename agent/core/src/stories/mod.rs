@@ -7,6 +7,7 @@ mod disk;
 mod gate;
 mod given;
 mod hands;
+mod held;
 mod ladder;
 mod last_words;
 mod lease;

@@ -32,6 +32,7 @@ use crate::conditions::Book;
 use crate::effect::{ActionId, Effect};
 use crate::input::{Seen, Verdict};
 use crate::memory::{Ailing, Intent, Memory};
+use crate::mutation::Mutations;
 use crate::out::Out;
 use crate::unit::UnitKey;
 
@@ -48,6 +49,7 @@ pub(crate) struct Tools {
     pub budget: Budget,
     pub ledger: Ledger,
     pub rng: Rng,
+    pub mutation: Mutations,
 }
 
 /// What a ladder may touch during one step.

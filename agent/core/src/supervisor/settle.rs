@@ -11,6 +11,7 @@ use nodemedic_protocol::{Generation, Millis, Severity};
 use super::{Ctx, Goal, Stage, Unit, Wish, backoff};
 use crate::conditions::Finding;
 use crate::input::{DownCause, Seen};
+use crate::mutation::Mutation;
 use crate::unit::UnitKey;
 
 impl Unit {
@@ -184,6 +185,11 @@ impl Unit {
             .was_started(&self.key, self.plan.generation)
         {
             self.begin(ctx, Verb::Start, cause, None);
+            return;
+        }
+        let free = ctx.tools.mutation.has(Mutation::KillIsFree);
+        if free && self.rung_verb() == Verb::Kill {
+            self.begin(ctx, Verb::Kill, cause, None);
             return;
         }
         match ctx.tools.budget.take(now, &self.key, &self.plan.restart) {
