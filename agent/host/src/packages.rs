@@ -1,5 +1,5 @@
-//! Whether packages are being installed or removed: by the lock that every front end of dpkg and rpm
-//! holds while it is at work.
+//! Whether packages are being installed or removed: by the lock that every front end of dpkg and
+//! rpm holds while it is at work.
 //!
 //! Nobody announces such a lock, so it is looked at in the moment in which something is to be done,
 //! and again while that waits; never otherwise. The kernel's own list of locks is read, which needs
@@ -82,8 +82,8 @@ impl PackageLocks {
     }
 }
 
-/// Reads the list of proc_locks(5): `1: POSIX  ADVISORY  WRITE 4242 08:01:1234 0 EOF`. Who waits for
-/// a lock has a line with `->`.
+/// Reads the list of proc_locks(5): `1: POSIX  ADVISORY  WRITE 4242 08:01:1234 0 EOF`. Who waits
+/// for a lock has a line with `->`.
 fn is_locked(list: &str, file: File) -> bool {
     list.lines().any(|line| {
         let mut words = line.split_whitespace().skip(1);
@@ -144,15 +144,15 @@ mod tests {
         let file = std::fs::File::create(&path).unwrap();
         assert!(!locks.held(), "it is there and nobody holds it");
         let mut whole = nix::libc::flock {
-            l_type: nix::libc::F_WRLCK as i16,
-            l_whence: nix::libc::SEEK_SET as i16,
+            l_type: i16::try_from(nix::libc::F_WRLCK).unwrap(),
+            l_whence: i16::try_from(nix::libc::SEEK_SET).unwrap(),
             l_start: 0,
             l_len: 0,
             l_pid: 0,
         };
         fcntl(&file, FcntlArg::F_SETLK(&whole)).unwrap();
         assert!(locks.held());
-        whole.l_type = nix::libc::F_UNLCK as i16;
+        whole.l_type = i16::try_from(nix::libc::F_UNLCK).unwrap();
         fcntl(&file, FcntlArg::F_SETLK(&whole)).unwrap();
         assert!(!locks.held());
     }

@@ -123,6 +123,21 @@ async fn a_unit_that_is_killed_is_noticed_by_its_pidfd_and_restarted() {
     world.act(Verb::Stop, &run, 1000).await;
 }
 
+/// The kill rung: a unit that would take its time to end, and would say so, is not asked.
+#[tokio::test]
+async fn what_is_killed_hard_is_not_asked_and_runs_again() {
+    let mut world = World::new();
+    let run = sh("trap 'echo > asked; exit' TERM; echo > ready; while :; do sleep 0.01; done");
+    let pid = world.start(&run).await;
+    world.0.file("ready").await;
+    let (outcome, seen) = world.act(Verb::Kill, &run, 60_000).await;
+    assert_eq!(outcome, Outcome::Done);
+    assert_ne!(pid_of(&seen), pid);
+    assert!(!lives(pid));
+    assert!(!world.0.path("asked").exists(), "it was asked to end");
+    world.act(Verb::Stop, &run, 1000).await;
+}
+
 #[tokio::test]
 async fn the_exit_status_is_told() {
     let mut world = World::new();

@@ -146,7 +146,7 @@ impl World {
             return self.begin(act);
         }
         self.pending
-            .push((self.now.boot + wait, Pending::Begin(act)));
+            .push((self.now.boot + wait, Pending::Begin(Box::new(act))));
     }
 
     /// What the shell does with an act: a start that cannot be written down is not begun, nor one
@@ -195,6 +195,6 @@ impl World {
         }
         self.acts.push((self.elapsed, act.clone()));
         self.pending
-            .push((self.now.boot + ACT_TAKES, Pending::Done(act)));
+            .push((self.now.boot + ACT_TAKES, Pending::Done(Box::new(act))));
     }
 }

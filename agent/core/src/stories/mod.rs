@@ -141,8 +141,8 @@ pub(super) struct World {
 enum Pending {
     Input(Box<Input>),
     Look(UnitKey),
-    Begin(Act),
-    Done(Act),
+    Begin(Box<Act>),
+    Done(Box<Act>),
 }
 
 impl World {
@@ -347,7 +347,7 @@ impl World {
             match pending {
                 Pending::Input(input) => self.input(*input),
                 Pending::Look(unit) => self.observe(&unit),
-                Pending::Begin(act) => self.begin(act),
+                Pending::Begin(act) => self.begin(*act),
                 Pending::Done(act) => {
                     self.done(&act);
                     // As systemd, which says every change.

@@ -23,8 +23,8 @@ use crate::unit::UnitKey;
 /// home.
 pub(crate) const PACKAGE_WAIT_MAX: Millis = Millis::from_secs(3600);
 
-/// What comes first may come late; a database reads its log for minutes. Then the unit is tried, and
-/// its service manager has the last word.
+/// What comes first may come late; a database reads its log for minutes. Then the unit is tried,
+/// and its service manager has the last word.
 const ORDER_WAIT_MAX: Millis = Millis::from_secs(300);
 
 /// What holds healing back, beside the plans of the units.

@@ -68,3 +68,52 @@ fn first_line(output: &[u8]) -> Option<String> {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
     Some(line.chars().take(LINE_MAX_CHARS).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nodemedic_agent_core::ActionId;
+    use nodemedic_protocol::ServiceName;
+    use nodemedic_protocol::event::Verb;
+    use nodemedic_protocol::work::Run;
+
+    fn act() -> Act {
+        Act {
+            action: ActionId(1),
+            unit: UnitKey::Service(ServiceName::new("web").unwrap()),
+            verb: Verb::Restart,
+            run: Run::Systemd {
+                unit: "web.service".to_owned(),
+            },
+            generation: None,
+            environment: BTreeMap::new(),
+            stop_grace: Millis::ZERO,
+            timeout: Millis::ZERO,
+            gate: None,
+            hooks: None,
+        }
+    }
+
+    async fn sh(script: &str, within: Millis) -> HookRecord {
+        let command = ["/bin/sh", "-c", script].map(str::to_owned);
+        let ran = run(Hook::BeforeRestart, &command, &act(), within).await;
+        ran.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_hook_knows_its_service_and_its_end_is_a_record_whatever_it_is() {
+        let long = Millis(20_000);
+        let script = "test $NODEMEDIC_SERVICE,$NODEMEDIC_HOOK = web,before_restart";
+        assert_eq!(sh(script, long).await.outcome, Outcome::Done);
+        let failed = sh("echo disk full >&2; exit 3", long).await;
+        let why = "status 3: disk full".to_owned();
+        assert_eq!(failed.outcome, Outcome::Failed(why));
+        assert_eq!(failed.command, "/bin/sh -c echo disk full >&2; exit 3");
+        let hung = sh("sleep 1000", Millis(50)).await;
+        assert_eq!(hung.outcome, Outcome::TimedOut);
+        let missing = ["/nonexistent".to_owned()];
+        let missing = run(Hook::AfterRestart, &missing, &act(), long).await;
+        assert!(matches!(missing.unwrap().outcome, Outcome::Failed(_)));
+        assert_eq!(run(Hook::AfterRestart, &[], &act(), long).await, None);
+    }
+}

@@ -361,8 +361,8 @@ impl SystemdUnit {
     }
 }
 
-/// Of a moment of CLOCK_MONOTONIC, in which systemd counts. What a host slept since then moves it to
-/// later, so what is said to be older than something is.
+/// Of a moment of CLOCK_MONOTONIC, in which systemd counts. What a host slept since then moves it
+/// to later, so what is said to be older than something is.
 fn boottime_of(monotonic_us: u64) -> Boottime {
     if monotonic_us == 0 {
         return Boottime(0);
