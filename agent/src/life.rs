@@ -1,5 +1,7 @@
 //! From start to end: what is opened in which order, the event loop, reload and farewell.
 
+mod answer;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -12,7 +14,6 @@ use nodemedic_agent_host::sampler::thread::SamplerThread;
 use nodemedic_agent_host::watchdog::{WatchdogClient, confirm, last_words};
 use nodemedic_agent_host::{boot, inventory};
 use nodemedic_edge::{clock, files, tls};
-use nodemedic_protocol::local::{LocalRequest, LocalResponse};
 use nodemedic_protocol::sample::Sample;
 use nodemedic_protocol::{BootId, Boottime, Millis};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -273,57 +274,6 @@ impl Life {
             _ = self.signals.interrupt.recv() => Woken::End("interrupted"),
             () = tokio::time::sleep(wait.to_duration()) => Woken::Nothing,
         }
-    }
-
-    fn answer(&mut self, asked: Asked) {
-        let now = clock::now();
-        let response = match asked.request {
-            LocalRequest::Status => LocalResponse::Status(Box::new(self.agent.status(now))),
-            LocalRequest::Events { last } => {
-                LocalResponse::Events(self.agent.events(last.min(EVENTS_LAST_MAX)))
-            }
-            LocalRequest::Unfence { service } => match self.agent.may_unfence(&service) {
-                Ok(()) => {
-                    self.agent.handle(now, Input::Unfence { service });
-                    LocalResponse::Done
-                }
-                Err(error) => LocalResponse::Error(error),
-            },
-            LocalRequest::Diagnose(request) => {
-                return asking::diagnose(&self.driver.units, request, asked.answer);
-            }
-            LocalRequest::Inject(request) => {
-                let allowed = &self.settings.inject;
-                let units = &self.driver.units;
-                return asking::inject(units, &self.injector, allowed, request, asked.answer);
-            }
-            LocalRequest::Pause {
-                service,
-                span,
-                reason,
-            } => match self.agent.may_pause(service.as_ref(), span, &reason) {
-                Ok(()) => {
-                    let input = Input::Pause {
-                        service,
-                        span,
-                        reason,
-                    };
-                    self.agent.handle(now, input);
-                    LocalResponse::Done
-                }
-                Err(error) => LocalResponse::Error(error),
-            },
-            LocalRequest::Resume { service } => match self.agent.may_resume(service.as_ref()) {
-                Ok(()) => {
-                    self.look_at_packages(true);
-                    self.agent.handle(now, Input::Resume { service });
-                    LocalResponse::Done
-                }
-                Err(error) => LocalResponse::Error(error),
-            },
-        };
-        // A client that went away does not need the answer.
-        let _ = asked.answer.send(response);
     }
 
     /// Reads the configuration again; what is wrong leaves the old one in force.

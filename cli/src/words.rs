@@ -139,17 +139,7 @@ pub fn entry(entry: &JournalEntry) -> (String, Paint) {
 pub fn node_event(event: &Event) -> (String, Paint) {
     let about = &event.component;
     match &event.kind {
-        EventKind::AgentStarted {
-            version,
-            new_boot: false,
-        } => (format!("agent {version} started"), Paint::Plain),
-        EventKind::AgentStarted {
-            version,
-            new_boot: true,
-        } => (
-            format!("agent {version} started after a boot of the host"),
-            Paint::Plain,
-        ),
+        EventKind::AgentStarted { version, new_boot } => (began(version, *new_boot), Paint::Plain),
         EventKind::AgentStopping { reason } => (format!("agent stops: {reason}"), Paint::Plain),
         EventKind::Down { cause } => (format!("{about} is down: {cause}"), Paint::Bad),
         EventKind::Up { after } => (format!("{about} works again after {after}"), Paint::Good),
@@ -158,10 +148,10 @@ pub fn node_event(event: &Event) -> (String, Paint) {
             verb,
             cause,
             command,
-        } => (
-            format!("{about} would be healed now: {verb} by: {command} (because {cause})"),
-            Paint::Warn,
-        ),
+        } => {
+            let what = format!("{verb} by: {command} (because {cause})");
+            (format!("{about} would be healed now: {what}"), Paint::Warn)
+        }
         EventKind::ConditionRaised {
             reason,
             severity,
@@ -208,6 +198,15 @@ pub fn node_event(event: &Event) -> (String, Paint) {
             Paint::Bad,
         ),
     }
+}
+
+fn began(version: &str, new_boot: bool) -> String {
+    let after = if new_boot {
+        " after a boot of the host"
+    } else {
+        ""
+    };
+    format!("agent {version} started{after}")
 }
 
 fn bundle(name: &str, why: &str, left_out: &[String]) -> String {

@@ -305,6 +305,7 @@ fn hands_batch() -> EventBatch {
         },
     ];
     let mut batch = event_batch();
+    batch.events.truncate(kinds.len());
     for (event, kind) in batch.events.iter_mut().zip(kinds) {
         event.kind = kind;
     }

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::effect::{Effect, LogLevel, Promise, Wake};
 use crate::facts::Facts;
 use crate::inbox::Inbox;
-use crate::input::{DownCause, Input, Seen};
+use crate::input::Input;
 use crate::judge::Judge;
 use crate::last_words::Words;
 use crate::lease::Leases;
@@ -28,7 +28,7 @@ use crate::mutation::Mutation;
 use crate::out::Out;
 use crate::outbox::Outbox;
 use crate::report::Report;
-use crate::supervisor::{Ended, Ledger, Manners, Order, Pauses, Supervisor, Tools};
+use crate::supervisor::{Ledger, Manners, Pauses, Supervisor, Tools};
 use crate::unit::UnitKey;
 use crate::works::Works;
 
@@ -198,60 +198,13 @@ impl Agent {
         match input {
             Input::Timer => {}
             Input::Sample(sample) => self.take_sample(out, sample),
-            Input::Observed {
-                unit,
-                mut seen,
-                started,
-            } => {
-                if self.config.mutation.has(Mutation::UnknownIsDown)
-                    && matches!(seen, Seen::Unknown { .. })
-                {
-                    let cause = DownCause::Gone;
-                    seen = Seen::NotRunning { cause };
-                }
-                let seen = (seen, started);
-                self.supervisor.observed(out, &mut self.book, &unit, seen);
-            }
-            Input::Ordering {
-                unit,
-                after,
-                requires,
-            } => {
-                let order = Order { after, requires };
-                self.supervisor.manners_mut().set_order(unit, order);
-            }
-            Input::PackageManager { busy } => self.package_manager(out, busy),
-            Input::Pause {
-                service,
-                span,
-                reason,
-            } => self.pause(out, service, span, &reason),
-            Input::Resume { service } => {
-                self.resume(out, service.as_ref(), "a person ended it");
-            }
-            Input::Probed { unit, verdict } => {
-                self.supervisor.probed(out, &mut self.book, &unit, verdict);
-            }
-            Input::NotBegun { action, why } => {
-                self.supervisor.not_begun(out, &mut self.book, action, &why);
-            }
-            Input::ActionEnded {
-                action,
-                outcome,
-                command,
-                took,
-                hooks,
-                seen,
-            } => {
-                let ended = Ended {
-                    action,
-                    outcome,
-                    command,
-                    took,
-                    hooks,
-                    seen,
-                };
-                self.supervisor.ended(out, &mut self.book, ended);
+            said @ (Input::Observed { .. }
+            | Input::Ordering { .. }
+            | Input::Probed { .. }
+            | Input::NotBegun { .. }
+            | Input::ActionEnded { .. }) => self.take_said(out, said),
+            hold @ (Input::PackageManager { .. } | Input::Pause { .. } | Input::Resume { .. }) => {
+                self.take_hold(out, hold);
             }
             Input::LinkUp => {
                 out.log(LogLevel::Info, "connected to the broker".to_string());

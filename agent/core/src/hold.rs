@@ -11,6 +11,7 @@ use nodemedic_protocol::{Component, Millis, ServiceName, Severity};
 use crate::agent::Agent;
 use crate::conditions::Finding;
 use crate::config::Service;
+use crate::input::Input;
 use crate::out::Out;
 use crate::supervisor::{PACKAGE_WAIT_MAX, Packages, Plan};
 use crate::unit::UnitKey;
@@ -73,13 +74,23 @@ impl Agent {
         }
     }
 
-    pub(crate) fn pause(
-        &mut self,
-        out: &mut Out,
-        service: Option<ServiceName>,
-        span: Millis,
-        reason: &str,
-    ) {
+    /// What begins or ends a hold.
+    pub(crate) fn take_hold(&mut self, out: &mut Out, hold: Input) {
+        match hold {
+            Input::PackageManager { busy } => self.package_manager(out, busy),
+            Input::Pause {
+                service,
+                span,
+                reason,
+            } => self.pause(out, service, span, &reason),
+            Input::Resume { service } => {
+                self.resume(out, service.as_ref(), "a person ended it");
+            }
+            _ => {}
+        }
+    }
+
+    fn pause(&mut self, out: &mut Out, service: Option<ServiceName>, span: Millis, reason: &str) {
         if self.may_pause(service.as_ref(), span, reason).is_err() {
             return;
         }

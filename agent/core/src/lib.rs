@@ -31,6 +31,7 @@ mod out;
 mod outbox;
 mod permit;
 mod report;
+mod said;
 mod steer;
 #[cfg(test)]
 mod stories;

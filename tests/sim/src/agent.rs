@@ -357,7 +357,7 @@ impl World {
             self.fact(Fact::Spooled {
                 host: h,
                 stream,
-                event,
+                event: Box::new(event),
             });
         }
     }

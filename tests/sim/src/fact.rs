@@ -176,7 +176,7 @@ pub enum Fact {
         /// In which life of it.
         stream: StreamId,
         /// What.
-        event: Event,
+        event: Box<Event>,
     },
     /// A spool was lost with what was in it.
     SpoolLost {

@@ -21,6 +21,7 @@ pub mod knobs;
 pub mod manager;
 pub mod rest;
 pub mod run;
+pub mod signs;
 pub mod story;
 pub mod trace;
 pub mod watchdog;

@@ -9,7 +9,7 @@ use nodemedic_sim_agent_core::effect::Watch;
 use nodemedic_sim_agent_core::{Act, ActionId, DownCause, Input, Seen, UnitKey, Verdict};
 
 use crate::clock::True;
-use crate::fact::{Fact, Host, Sign};
+use crate::fact::{Fact, Host};
 use crate::world::{Event, World};
 
 /// What runs of a unit.
@@ -40,7 +40,7 @@ pub struct Pending {
 /// What the agent wants to hear of.
 #[derive(Clone, Debug)]
 pub struct Watched {
-    probe: Option<ProbeSpec>,
+    pub(crate) probe: Option<ProbeSpec>,
     serial: u64,
 }
 
@@ -155,52 +155,6 @@ impl World {
         if let Some(verdict) = verdict {
             self.tell_core(h, run, Input::Probed { unit, verdict });
         }
-    }
-
-    /// What an input says of a unit, for the checkers.
-    pub(crate) fn note_sign(&mut self, h: Host, input: &Input) {
-        let sign_of = |unit: &UnitKey, seen: &Seen| {
-            let watched = self.hosts[h].watched.get(unit);
-            match seen {
-                Seen::Running { .. } if watched.is_some_and(|w| w.probe.is_some()) => Sign::Runs,
-                Seen::Running { .. } => Sign::Well,
-                Seen::NotRunning { .. } => Sign::Down,
-                Seen::Unknown { .. } => Sign::Nothing,
-            }
-        };
-        let (unit, sign) = match input {
-            Input::Observed { unit, seen, .. } => (unit.clone(), sign_of(unit, seen)),
-            Input::Probed { unit, verdict } => {
-                let sign = match verdict {
-                    Verdict::Pass => Sign::Passes,
-                    Verdict::Fail(_) => Sign::Fails,
-                    Verdict::Unknown(_) => Sign::Nothing,
-                };
-                (unit.clone(), sign)
-            }
-            Input::ActionEnded {
-                action,
-                outcome,
-                seen,
-                ..
-            } => {
-                let mut pending = self.hosts[h].pending.iter();
-                let Some((unit, _)) = pending.find(|(_, p)| p.act.action == *action) else {
-                    return;
-                };
-                let sign = match outcome {
-                    Outcome::Done => sign_of(unit, seen),
-                    _ => Sign::Fails,
-                };
-                (unit.clone(), sign)
-            }
-            _ => return,
-        };
-        self.fact(Fact::Shown {
-            host: h,
-            unit,
-            sign,
-        });
     }
 
     pub(crate) fn act(&mut self, h: Host, act: Act) {
@@ -349,19 +303,6 @@ impl World {
         let run = self.hosts[h].run;
         self.tell_core_of_act(h, run, unit, act, over);
         self.show_all(h, unit);
-    }
-
-    fn note_turned_away(&mut self, h: Host, act: &Act, seen: &Seen) {
-        let turned = |cause: &DownCause| matches!(cause, DownCause::TurnedAway(_));
-        let away = matches!(seen, Seen::NotRunning { cause } if turned(cause));
-        if away && self.hosts[h].agent.is_some() {
-            let (unit, verb) = (act.unit.clone(), act.verb);
-            self.fact(Fact::TurnedAway {
-                host: h,
-                unit,
-                verb,
-            });
-        }
     }
 
     /// The end of an act is noted for the checkers while it is still known as pending.

@@ -139,6 +139,19 @@ async fn a_fence_is_preceded_by_a_bundle_that_names_processes_and_holds_no_secre
 }
 
 #[tokio::test]
+async fn what_is_killed_hard_is_written_down_before() {
+    let mut world = World::new();
+    let subject = world.subject(None);
+    world.diagnostics.before(Verb::Kill, || subject).await;
+    let told = world.inputs.recv().await;
+    assert!(
+        matches!(&told, Some(Input::Noted { kind: EventKind::BundleTaken { why, .. }, .. })
+            if why == "kill and restart"),
+        "{told:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_stop_takes_no_bundle_and_a_fence_that_is_tried_again_none_either() {
     let mut world = World::new();
     for verb in [Verb::Stop, Verb::Start, Verb::Restart, Verb::Unfence] {

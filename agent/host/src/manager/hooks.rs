@@ -89,6 +89,7 @@ mod tests {
             environment: BTreeMap::new(),
             stop_grace: Millis::ZERO,
             timeout: Millis::ZERO,
+            begin_by: None,
             gate: None,
             hooks: None,
         }

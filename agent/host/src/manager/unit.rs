@@ -246,13 +246,8 @@ impl Task {
         prober: &mut Prober,
         orders: &mut mpsc::Receiver<Order>,
     ) -> Option<Order> {
-        // After a slow disk, or a pause of the agent. The core counts on it that this is not begun.
-        if act.begin_by.is_some_and(|by| by < clock::boottime()) {
-            let not_begun = Input::NotBegun {
-                action: act.action,
-                why: "its time to begin was over".to_owned(),
-            };
-            let _agent_ends = self.inputs.send(not_begun).await;
+        if is_late(act) {
+            self.not_begun(act).await;
             return None;
         }
         // Between the first step of a stop and the end of a start a probe would only tell what is
@@ -267,28 +262,47 @@ impl Task {
             let logs = &self.places.logs;
             let subject = || subject_of(watch, &self.door.targets, logs);
             self.diagnostics.before(act.verb, subject).await;
+            if is_late(act) {
+                return None;
+            }
             began = clock::boottime();
-            timeout(
-                act.timeout.to_duration(),
-                with_hooks(act, manager, &mut hooks),
-            )
-            .await
+            let done = with_hooks(act, manager, &mut hooks);
+            let outcome = timeout(act.timeout.to_duration(), done).await;
+            Some(outcome.unwrap_or(Outcome::TimedOut))
         };
         let (outcome, next) = tokio::select! {
-            outcome = doing => (outcome.unwrap_or(Outcome::TimedOut), None),
-            order = next_act(orders) => (Outcome::Interrupted, order),
+            outcome = doing => (outcome, None),
+            order = next_act(orders) => (Some(Outcome::Interrupted), order),
         };
         let took = clock::boottime().since(began);
         let seen = manager.observe().await;
-        if outcome == Outcome::Done && matches!(act.verb, Verb::Stop | Verb::Fence) {
+        if outcome == Some(Outcome::Done) && matches!(act.verb, Verb::Stop | Verb::Fence) {
             self.door.targets.clear(&act.unit);
         }
         self.aim(&act.unit, manager, &seen);
         prober.follow(&seen);
+        let Some(outcome) = outcome else {
+            self.not_begun(act).await;
+            return next;
+        };
         let input = ended(act, outcome, command, took, hooks, seen);
         let _agent_ends = self.inputs.send(input).await;
         next
     }
+
+    async fn not_begun(&self, act: &Act) {
+        let not_begun = Input::NotBegun {
+            action: act.action,
+            why: "its time to begin was over".to_owned(),
+        };
+        let _agent_ends = self.inputs.send(not_begun).await;
+    }
+}
+
+/// After a slow disk, a pause of the agent, or a bundle that took long. The core counts on it that
+/// such an act is not begun.
+fn is_late(act: &Act) -> bool {
+    act.begin_by.is_some_and(|by| by < clock::boottime())
 }
 
 /// Does it between its hooks, if it has any. A hook that fails holds nothing up.

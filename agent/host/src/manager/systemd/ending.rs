@@ -50,6 +50,7 @@ impl SystemdUnit {
     /// Kills all of it without asking, and proves that nothing is left. The stop that follows keeps
     /// systemd from starting it by its own Restart= in between.
     pub(super) async fn kill(&mut self, act: &Act) -> Result<(), String> {
+        self.read().await?;
         let name = self.name.clone();
         let attached = self.attach().await?;
         // Refused for a unit of which nothing runs; whether that is so is proved below.

@@ -20,7 +20,6 @@ use std::time::Duration;
 use nodemedic_agent_core::describe::full_name;
 use nodemedic_agent_core::{Act, DownCause, GatePromise, Seen, UnitKey};
 use nodemedic_edge::backoff::Backoff;
-use nodemedic_edge::clock;
 use nodemedic_protocol::event::{Outcome, Verb};
 use nodemedic_protocol::{Boottime, Millis};
 use tokio::time::{sleep, timeout};
@@ -356,19 +355,9 @@ impl SystemdUnit {
             },
         };
         self.looked = true;
-        self.started = properties.started_us.map(boottime_of);
+        self.started = properties.started_us.map(properties::boottime_of);
         Ok(state::view(&self.name, &properties, hints))
     }
-}
-
-/// Of a moment of CLOCK_MONOTONIC, in which systemd counts. What a host slept since then moves it
-/// to later, so what is said to be older than something is.
-fn boottime_of(monotonic_us: u64) -> Boottime {
-    if monotonic_us == 0 {
-        return Boottime(0);
-    }
-    let ago = clock::monotonic_us().saturating_sub(monotonic_us);
-    Boottime(clock::boottime_us().saturating_sub(ago) / 1000)
 }
 
 fn unknown(why: &str) -> Seen {

@@ -1,5 +1,7 @@
 //! Reads a unit's properties: two calls, whatever the number of properties.
 
+use nodemedic_edge::clock;
+use nodemedic_protocol::Boottime;
 use zbus_systemd::zbus;
 
 use super::bus::Attached;
@@ -105,4 +107,14 @@ pub async fn cgroup_to_be(attached: &Attached) -> Result<CgroupPath, String> {
         slice: slice.to_owned(),
         now: text("ControlGroup").unwrap_or_default().to_owned(),
     })
+}
+
+/// Of a moment of CLOCK_MONOTONIC, in which systemd counts. What a host slept since then moves it
+/// to later, so what is said to be older than something is.
+pub fn boottime_of(monotonic_us: u64) -> Boottime {
+    if monotonic_us == 0 {
+        return Boottime(0);
+    }
+    let ago = clock::monotonic_us().saturating_sub(monotonic_us);
+    Boottime(clock::boottime_us().saturating_sub(ago) / 1000)
 }
