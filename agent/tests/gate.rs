@@ -116,14 +116,13 @@ impl World {
     fn order(&mut self, verb: Verb, run: &Run, promise: GatePromise, lease: Millis) -> ActionId {
         let deadline = clock::boottime() + lease;
         self.promise(deadline);
-        let starts = matches!(verb, Verb::Start | Verb::Restart);
         self.hands.order(Order {
             verb,
             run,
             generation: GENERATION,
             stop_grace: Millis(1000),
             begin_by: None,
-            gate: starts.then_some(Gate { deadline, promise }),
+            gate: verb.starts().then_some(Gate { deadline, promise }),
         })
     }
 
@@ -209,8 +208,10 @@ async fn nothing_runs_until_the_promise_is_taken_and_then_the_very_process_that_
     assert_eq!(after.start_ticks, before.start_ticks);
     let stdin = std::fs::read_link(format!("/proc/{gate}/fd/0")).unwrap();
     assert_eq!(stdin, Path::new("/dev/null"));
-    // A restart passes its gate too, as another process.
-    world.does(Verb::Restart, GatePromise::Required).await;
+    // A restart passes its gate too, as another process, also one that asks nobody to end.
+    for verb in [Verb::Restart, Verb::Kill] {
+        world.does(verb, GatePromise::Required).await;
+    }
     assert!(!lives(gate));
     world.stops().await;
 }

@@ -73,6 +73,22 @@ impl World {
         }
     }
 
+    /// Restarts that are under way have ended what ran.
+    pub(super) fn cut_half_way(&mut self) {
+        if !self.cut_half_way {
+            return;
+        }
+        for (_, pending) in &self.pending {
+            if let Pending::Done(act) = pending
+                && act.verb.restarts()
+                && let Some(thing) = self.things.get_mut(&act.unit)
+            {
+                thing.runs = None;
+                thing.why_not = DownCause::Killed(9);
+            }
+        }
+    }
+
     pub(super) fn later(&mut self, input: Input) {
         self.pending
             .push((self.now.boot, Pending::Input(Box::new(input))));

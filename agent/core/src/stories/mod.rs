@@ -124,6 +124,8 @@ pub(super) struct World {
     pending: Vec<(Boottime, Pending)>,
     /// Whether what was begun goes on when the agent dies, as a job of systemd does.
     pub jobs_go_on: bool,
+    /// Whether a restart that the agent's death cuts off has ended what ran, and started nothing.
+    pub cut_half_way: bool,
     /// After so many more effects the agent is killed, and started again.
     pub die_after: Option<usize>,
     sampled: bool,
@@ -176,6 +178,7 @@ impl World {
             acts: Vec::new(),
             done: Vec::new(),
             jobs_go_on: false,
+            cut_half_way: false,
             die_after: None,
             shut: Vec::new(),
             sent: Vec::new(),
@@ -207,6 +210,7 @@ impl World {
         self.memory = Memory::newest(core::mem::take(&mut self.memory), copy, boot_id);
         self.session.session_id = SessionId::new(format!("run-{}", self.starts)).unwrap();
         self.watched.clear();
+        self.cut_half_way();
         let goes_on = self.jobs_go_on;
         self.pending
             .retain(|(_, p)| goes_on && matches!(p, Pending::Done(_)));

@@ -141,6 +141,24 @@ fn a_hung_service_gets_exactly_its_budget_wherever_the_agent_dies() {
     }
 }
 
+/// The same where the death leaves half a restart: what ran was ended, and nothing was started.
+#[test]
+fn a_restart_that_was_cut_half_way_is_done_again_and_takes_one_use() {
+    let effects = effects_of(false, true);
+    for last in 1..=effects {
+        let mut world = begin(false, true, Some(last));
+        world.cut_half_way = true;
+        let (life, _) = life(world);
+        let restarts = life.done.iter().filter(|(verb, _)| verb.restarts());
+        assert_eq!(restarts.count(), 5, "after effect {last}: {life:?}");
+        assert_eq!(
+            (&*life.state, life.standing),
+            ("fenced", 1),
+            "{last}: {life:?}"
+        );
+    }
+}
+
 /// Where nobody can tell whether an act was begun, it counts as done: never one too many.
 #[test]
 fn without_a_word_on_its_newest_start_the_budget_is_never_exceeded_and_at_most_one_use_is_lost() {
