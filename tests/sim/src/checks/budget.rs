@@ -62,7 +62,7 @@ impl Checker for RestartBudget {
             Fact::TurnedAway {
                 host,
                 unit,
-                verb: Verb::Restart,
+                verb: Verb::Restart | Verb::Kill,
             } => {
                 if let Some(used) = self.restarts.get_mut(&(*host, unit.clone())) {
                     used.pop_back();
