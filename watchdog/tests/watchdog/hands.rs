@@ -191,7 +191,8 @@ fn the_own_session_and_cgroups_are_known() {
     // Not the real one: in a container the session may be one from outside, which is 0 in it.
     let since = fs::read_to_string("/proc/self/stat").unwrap();
     let rest = since.rsplit_once(") ").unwrap().1.splitn(5, ' ').nth(4).unwrap();
-    fs::write(dir.path().join("self/stat"), format!("700 (own) R 1 700 700 {rest}")).unwrap();
+    let mut file = File::create(dir.path().join("self/stat")).unwrap();
+    write!(file, "700 (own) R 1 700 700 {rest}").unwrap();
     assert!(hands(dir.path()).unwrap().is_self(&session(700, 1)));
     assert!(!hands(dir.path()).unwrap().is_self(&session(701, 1)));
     let host = hands(dir.path()).unwrap();

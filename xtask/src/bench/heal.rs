@@ -1,5 +1,5 @@
-//! `cargo xtask bench heal`: how soon a service that was killed, or that hangs, runs again under our
-//! agent, under systemd and under monit, on one booted Debian in one run.
+//! `cargo xtask bench heal`: how soon a service that was killed, or that hangs, runs again under
+//! our agent, under systemd and under monit, on one booted Debian in one run.
 //!
 //! The measuring is a program of `tests/system`, which has the booted host; see its head.
 
