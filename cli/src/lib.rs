@@ -16,6 +16,7 @@ mod fleet;
 mod http;
 mod local;
 mod out;
+mod reboot;
 mod sample;
 mod story;
 mod top;

@@ -10,8 +10,8 @@ use nodemedic_protocol::health::{Level, Severity};
 use nodemedic_protocol::work::{Enforcement, OnLeaseLoss, Sharing, StopCause, WorkState};
 use nodemedic_protocol::{Millis, NodeId};
 
-use crate::blast;
 use crate::out::{Paint, Screen, clean, clock_time, cut, width};
+use crate::{blast, reboot};
 
 /// How a liveness stands out.
 pub const fn liveness_paint(liveness: Liveness) -> Paint {
@@ -330,6 +330,7 @@ pub fn decision(decision: &Decision) -> (String, Paint) {
         ),
         Decision::Brake(change) => blast::change(change),
         Decision::Fence(step) => (format!("fence: {step}"), fence_paint(step)),
+        Decision::Reboot(step) => reboot::step(step),
         Decision::WorkChanged { works, how } => {
             let names: Vec<&str> = works.iter().map(|work| work.as_str()).collect();
             (format!("work {how}: {}", names.join(", ")), Paint::Plain)

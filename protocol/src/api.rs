@@ -6,6 +6,7 @@
 pub mod blast;
 pub mod fence;
 pub mod journal;
+pub mod reboot;
 pub mod requests;
 
 pub use blast::{
@@ -17,6 +18,7 @@ pub use fence::{
     FencesView, NodeFencingView,
 };
 pub use journal::{Decision, EventsPage, JournalEntry, JournalWhat, Proof};
+pub use reboot::{RebootStage, RebootStep, RebootView};
 pub use requests::{
     Accepted, ApiError, CancelFenceRequest, ConfirmDownRequest, CordonRequest, DrainRequest,
     FenceRequest, ForgetRequest, PutWork, TrustDeviceRequest,
@@ -117,6 +119,9 @@ pub struct NodeView {
     /// How it can be fenced; absent when no device is configured for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fencing: Option<NodeFencingView>,
+    /// Its reboot, while one is wanted or not yet over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reboot: Option<RebootView>,
     /// Failure domain.
     pub zone: Option<String>,
     /// For placement.

@@ -22,6 +22,7 @@ pub mod local;
 pub mod message;
 mod mutation;
 pub mod plugin;
+pub mod reboot;
 pub mod rng;
 pub mod sample;
 pub mod time;

@@ -11,6 +11,7 @@ use crate::event::EventBatch;
 use crate::health::{Condition, Level};
 use crate::ids::{BootId, CommandId, Epoch, NodeId, Revision, Seq, SessionId, StreamId};
 use crate::inventory::{Capacity, Inventory};
+use crate::reboot::RebootWord;
 use crate::sample::Sample;
 use crate::time::{Boottime, Millis, WallTime};
 use crate::work::{Assignment, Enforcement, GrantRef, WorkStatus};
@@ -78,6 +79,9 @@ pub struct Birth {
     pub revision: Revision,
     /// The life of its event spool.
     pub stream: StreamId,
+    /// What it says of its reboots; nothing from agents that know of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reboot: Option<RebootWord>,
     /// All works it knows of.
     pub works: Vec<WorkStatus>,
 }
@@ -103,6 +107,9 @@ pub struct Heartbeat {
     /// Set while the host asks to be drained, with the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain_wanted: Option<String>,
+    /// What it says of its reboots; nothing from agents that know of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reboot: Option<RebootWord>,
     /// All works it knows of.
     pub works: Vec<WorkStatus>,
 }
@@ -163,6 +170,8 @@ pub enum CommandBody {
     Assign(Assignment),
     /// Send the birth again.
     Rebirth,
+    /// The permit for the reboot that the host asks for. Sent to nobody who does not ask.
+    Reboot,
 }
 
 /// Answer to a command.
@@ -210,6 +219,11 @@ pub enum Refusal {
     },
     /// The same revision with other content: somebody numbers wrongly.
     SameRevisionOtherContent,
+    /// It permits what the host does not want, or may not do itself now.
+    NotNow {
+        /// What is in the way.
+        why: String,
+    },
 }
 
 /// Answer to a heartbeat: renews the leases of exactly these grants, until the heartbeat's own send

@@ -250,6 +250,7 @@ fn birth() -> Birth {
         epoch_seen: Epoch(4),
         revision: Revision(9),
         stream: StreamId::new("a1b2c3d4").unwrap(),
+        reboot: None,
         works: statuses(),
     }
 }
@@ -264,6 +265,7 @@ fn heartbeat() -> Heartbeat {
         epoch_seen: Epoch(4),
         level: Level::Degraded,
         drain_wanted: Some("service web is fenced".into()),
+        reboot: None,
         works: statuses(),
     }
 }

@@ -135,6 +135,9 @@ impl Agent {
                 self.report.rebirth();
                 Answer::Taken
             }
+            CommandBody::Reboot => Answer::Refused(Refusal::NotNow {
+                why: "no reboot is wanted".to_string(),
+            }),
             CommandBody::Assign(assignment) => match self.works.take(assignment, out.now.boot) {
                 Ok(gone) => {
                     for work in gone {
@@ -223,6 +226,7 @@ fn say(refusal: &Refusal) -> String {
         Refusal::SameRevisionOtherContent => {
             "its assignment has the revision in force and another content".to_string()
         }
+        Refusal::NotNow { why } => why.clone(),
     }
 }
 
@@ -235,5 +239,6 @@ const fn sort(refusal: &Refusal) -> &'static str {
         Refusal::OlderEpoch { .. } => "older epoch",
         Refusal::OlderRevision { .. } => "older revision",
         Refusal::SameRevisionOtherContent => "same revision, other content",
+        Refusal::NotNow { .. } => "not now",
     }
 }

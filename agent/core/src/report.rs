@@ -184,6 +184,7 @@ impl Report {
             epoch_seen: picture.epoch_seen,
             level: picture.level,
             drain_wanted: picture.drain_wanted.clone(),
+            reboot: None,
             works: picture.works.clone(),
         }
     }

@@ -51,6 +51,7 @@ impl Agent {
                 epoch_seen: picture.epoch_seen,
                 revision: picture.revision,
                 stream: stream.clone(),
+                reboot: None,
                 works: picture.works.clone(),
             },
         );

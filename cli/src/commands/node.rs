@@ -7,7 +7,7 @@ use nodemedic_protocol::{DeviceName, NodeId, WallTime};
 use crate::args::Context;
 use crate::failure::Failure;
 use crate::out::{Cell, Column, Paint, Table, ago, bytes, per_mille};
-use crate::words;
+use crate::{reboot, words};
 
 /// Which node.
 #[derive(Debug, clap::Args)]
@@ -70,6 +70,12 @@ fn facts(node: &NodeView, now: WallTime) -> Table {
     facts.row("work", scheduling(&node.scheduling, now));
     if let Scheduling::DrainWaits(drain) | Scheduling::Draining(drain) = &node.scheduling {
         for waiting in &drain.waiting {
+            facts.row("  waits for", waiting.as_str());
+        }
+    }
+    if let Some(reboot) = &node.reboot {
+        facts.row("reboot", reboot::stands(reboot, now));
+        for waiting in &reboot.waiting {
             facts.row("  waits for", waiting.as_str());
         }
     }

@@ -6,7 +6,7 @@ use nodemedic_protocol::api::NodeView;
 use crate::args::Context;
 use crate::failure::Failure;
 use crate::out::{Cell, Column, Paint, Table, ago};
-use crate::words;
+use crate::{reboot, words};
 
 /// Asks and prints.
 pub fn run(context: &Context) -> Result<(), Failure> {
@@ -68,8 +68,11 @@ fn works(node: &NodeView) -> Cell {
     Cell::maybe((!names.is_empty()).then(|| names.join(", ")))
 }
 
-/// The worst condition, or why the node takes no work.
+/// Its reboot, the worst condition, or why the node takes no work.
 fn note(node: &NodeView) -> Cell {
+    if let Some(reboot) = &node.reboot {
+        return reboot::note(reboot);
+    }
     match node
         .conditions
         .iter()
@@ -107,6 +110,7 @@ pub mod tests {
             scheduling: Scheduling::Open,
             out: None,
             fencing: None,
+            reboot: None,
             zone: Some("rack-7".into()),
             labels: Default::default(),
             capacity: Capacity {

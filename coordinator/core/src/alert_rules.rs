@@ -108,6 +108,7 @@ impl Coordinator {
             Liveness::Alive | Liveness::Suspect | Liveness::Away => {}
         }
         self.judge_fence(node, verdicts);
+        self.judge_reboot(now, node, verdicts);
         if node.words.health.is_some() {
             for condition in node.conditions() {
                 judge_condition(node, condition, verdicts);

@@ -171,7 +171,7 @@ impl Coordinator {
     }
 
     /// Its id holds the epoch, so no two coordinators ever use the same one.
-    fn next_id(&mut self, name: &NodeId) -> Option<CommandId> {
+    pub(crate) fn next_id(&mut self, name: &NodeId) -> Option<CommandId> {
         self.last_command += 1;
         let text = format!("c{}-{}", self.epoch, self.last_command);
         match CommandId::new(text) {
@@ -182,6 +182,25 @@ impl Coordinator {
                 None
             }
         }
+    }
+
+    /// Sends a command to a boot, void after a moment of its boot clock.
+    pub(crate) fn send_command(
+        &mut self,
+        name: &NodeId,
+        id: CommandId,
+        (boot_id, not_after): (BootId, Boottime),
+        body: CommandBody,
+    ) {
+        let command = Command {
+            id,
+            node: name.clone(),
+            boot_id,
+            epoch: self.epoch,
+            not_after,
+            body,
+        };
+        self.out.send(name, Message::Command(command));
     }
 
     /// Sends a command to a boot, under a new name or once more under an old one.
@@ -197,15 +216,8 @@ impl Coordinator {
             Some(id) => id,
             None => self.next_id(name)?,
         };
-        let command = Command {
-            id: id.clone(),
-            node: name.clone(),
-            boot_id,
-            epoch: self.epoch,
-            not_after: stamp + self.settings.commands.valid_for,
-            body,
-        };
-        self.out.send(name, Message::Command(command));
+        let until = stamp + self.settings.commands.valid_for;
+        self.send_command(name, id.clone(), (boot_id, until), body);
         let at = now.boot;
         Some(Sent { id, at })
     }

@@ -46,6 +46,8 @@ impl Coordinator {
         if let Some(change) = node.life.hear(now.boot, session) {
             self.out.decide(now, Some(name), change.decision());
         }
+        node.words.reboot = candidate.reboot.clone();
+        self.rebooted(now, name, &session.boot_id);
         let of_another = |grant: &Grant| grant.record.boot_id != session.boot_id;
         self.end_all_on(now, name, &Proof::Rebooted, of_another);
         self.dirty = true;

@@ -46,6 +46,8 @@ pub enum Wake {
     Telling,
     /// The storm brake may engage or lift, or its release ends.
     Brake,
+    /// A host that is to be rebooted has had time to be emptied, should be back, or is well again.
+    Reboot,
     /// A fence is tried again, or a fence device has not answered or is to be looked at.
     Fence,
 }
@@ -231,6 +233,7 @@ impl Coordinator {
                 self.judge_brake(now);
                 self.free_places(now);
                 self.begin_drains(now);
+                self.drive_reboots(now);
                 for _ in 0..ROUNDS_MAX {
                     let ended = self.end_proved(now);
                     let planned = self.act_on_plan(now);
@@ -272,6 +275,7 @@ impl Coordinator {
         }
         times.extend(self.gather_until.map(|at| (at, Wake::Gathered)));
         times.extend(self.next_fencing().map(|at| (at, Wake::Fence)));
+        times.extend(self.reboot_wakes());
         times.extend(self.brake_wakes().map(|at| (at, Wake::Brake)));
         times.extend(self.lease_ends().map(|at| (at, Wake::LeaseEnd)));
         // An end that came before the grace was over counts when it is.

@@ -111,6 +111,7 @@ impl Coordinator {
                     session: session.clone(),
                     stamp,
                     birth: None,
+                    reboot: None,
                     challenge: None,
                 });
             }
@@ -173,6 +174,8 @@ impl Coordinator {
         node.words.gap = false;
         node.words.taken = birth.revision;
         node.rebirth = None;
+        // A heartbeat that left later knows better.
+        let newest = node.words.stamp.is_none_or(|heard| birth.at >= heard);
         let facts = Some(birth_facts(birth));
         if node.record.birth != facts {
             node.record.birth = facts;
@@ -188,12 +191,16 @@ impl Coordinator {
             self.out.store(Write::EventMark { node, mark });
         }
         self.hear_works(now, name, birth.at, &birth.works);
+        if newest {
+            self.hear_reboot(now, name, birth.reboot.as_ref());
+        }
         self.check_revision(name, birth.revision);
         self.dirty = true;
     }
 
     fn hear_beat(&mut self, now: Now, name: &NodeId, beat: &Heartbeat) {
         if self.recognise(now, name, &beat.session, beat.sent_at) == Who::Stranger {
+            self.note_candidate(name, beat);
             return;
         }
         let Some(node) = self.nodes.get_mut(name) else {
@@ -224,6 +231,7 @@ impl Coordinator {
         }
         self.hear_works(now, name, beat.sent_at, &beat.works);
         self.hear_wish(now, name, beat.drain_wanted.as_ref());
+        self.hear_reboot(now, name, beat.reboot.as_ref());
         self.check_revision(name, beat.revision);
         if !self.link_is_up() {
             return;
@@ -235,6 +243,15 @@ impl Coordinator {
         // What this very heartbeat proves stopped is not renewed.
         self.dirty |= self.end_proved(now);
         self.renew(now, name, beat);
+    }
+
+    /// What a boot that has not proved itself yet says of reboots counts when it has.
+    fn note_candidate(&mut self, name: &NodeId, beat: &Heartbeat) {
+        let node = self.nodes.get_mut(name);
+        let candidate = node.and_then(|node| node.candidate.as_mut());
+        if let Some(candidate) = candidate.filter(|c| c.session == beat.session) {
+            candidate.reboot.clone_from(&beat.reboot);
+        }
     }
 
     /// Acknowledges a heartbeat: renews exactly what is granted and not being taken away.
@@ -358,6 +375,8 @@ impl Coordinator {
                 node.assignment = None;
                 self.dirty = true;
             }
+            // A permit that is refused is void by its time; the host may ask again.
+            Refusal::NotNow { .. } => {}
             Refusal::ForeignNode | Refusal::ForeignBoot | Refusal::Expired | Refusal::Retained => {}
         }
     }

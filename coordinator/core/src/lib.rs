@@ -32,6 +32,7 @@ mod out;
 pub mod plan;
 mod planning;
 mod proofs;
+pub mod reboot;
 pub mod requests;
 mod reserve;
 pub mod settings;

@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use nodemedic_protocol::message::{Birth, Health, Session};
+use nodemedic_protocol::reboot::RebootWord;
 use nodemedic_protocol::sample::Sample;
 use nodemedic_protocol::work::{Assignment, Enforcement, WorkState, WorkStatus};
 use nodemedic_protocol::{Boottime, CommandId, Condition, Level, NodeId, Revision, Seq, WorkName};
@@ -16,6 +17,7 @@ use nodemedic_protocol::{Boottime, CommandId, Condition, Level, NodeId, Revision
 use crate::fencing::record::FenceStage;
 use crate::liveness::Life;
 use crate::plan::Serving;
+use crate::reboot::RebootWaits;
 use crate::stored::{BirthFacts, GrantKey, NodeRecord};
 
 /// A command that waits for its effect.
@@ -32,6 +34,8 @@ pub(crate) struct Candidate {
     /// Newest moment of its boot clock that was heard.
     pub(crate) stamp: Boottime,
     pub(crate) birth: Option<Birth>,
+    /// What its newest heartbeat said of reboots.
+    pub(crate) reboot: Option<RebootWord>,
     pub(crate) challenge: Option<Sent>,
 }
 
@@ -59,6 +63,8 @@ pub(crate) struct Words {
     /// By its newest heartbeat.
     pub(crate) level: Option<Level>,
     pub(crate) drain_wanted: Option<String>,
+    /// By its birth or its newest heartbeat.
+    pub(crate) reboot: Option<RebootWord>,
     pub(crate) sample: Option<Sample>,
 }
 
@@ -78,6 +84,7 @@ pub(crate) struct Node {
     /// Until when each barred work stays away; absent: until a person says otherwise.
     pub(crate) barred_until: BTreeMap<WorkName, Option<Boottime>>,
     pub(crate) drain_deadline: Option<Boottime>,
+    pub(crate) reboot_waits: RebootWaits,
     /// Its silence has lasted for long without a storm: it has nothing in common with a later one.
     pub(crate) fell_alone: bool,
     /// Grants that it reports though they have ended, already told to the log.
@@ -104,6 +111,7 @@ impl Node {
             rebirth: None,
             barred_until: BTreeMap::new(),
             drain_deadline: None,
+            reboot_waits: RebootWaits::default(),
             fell_alone: false,
             ghosts: BTreeSet::new(),
         }
@@ -123,6 +131,7 @@ impl Node {
             barred: BTreeMap::new(),
             reservations: BTreeMap::new(),
             known_down: None,
+            reboot: None,
             fence: None,
             fenced: None,
             power_on: Vec::new(),
@@ -223,6 +232,7 @@ impl Node {
             // The same boot: its clock and its works go on.
             self.words.works = old.works;
             self.words.works_at = old.works_at;
+            self.words.reboot = old.reboot;
             self.words.sample = old.sample;
             self.words.lead = old.lead;
         }

@@ -4,12 +4,14 @@ use alloc::format;
 
 use nodemedic_protocol::Now;
 use nodemedic_protocol::api::Liveness;
+use nodemedic_protocol::reboot::RebootWord;
 use nodemedic_protocol::work::{Sharing, WorkSpec};
 
 use crate::coordinator::Coordinator;
 use crate::grants::Grant;
 use crate::node::Node;
 use crate::plan::{Evict, Holder, NoNewWork, PlanInput, PlanNode, Presence, Serving, plan};
+use crate::reboot::{RebootRecord, Stage};
 
 impl Coordinator {
     /// Plans and does it. True when something changed.
@@ -104,6 +106,8 @@ fn plan_node(node: &Node, now: Now, gathering: bool) -> PlanNode {
         Some(NoNewWork::Liveness(liveness))
     } else if node.record.fence.is_some() {
         Some(NoNewWork::BeingFenced)
+    } else if let Some(reboot) = closed_by_reboot(node) {
+        Some(reboot)
     } else if let Some(drain) = drain {
         Some(if drain.done {
             NoNewWork::Drained
@@ -123,6 +127,14 @@ fn plan_node(node: &Node, now: Now, gathering: bool) -> PlanNode {
     PlanNode {
         closed,
         evict: match drain {
+            None if node
+                .record
+                .reboot
+                .as_ref()
+                .is_some_and(RebootRecord::empties) =>
+            {
+                Evict::Move
+            }
             None => Evict::No,
             Some(_) if overdue => Evict::Force,
             Some(_) => Evict::Move,
@@ -137,5 +149,19 @@ fn plan_node(node: &Node, now: Now, gathering: bool) -> PlanNode {
         capacity: birth.map(|b| b.capacity).unwrap_or_default(),
         level: node.level(),
         barred: node.record.barred.keys().cloned().collect(),
+    }
+}
+
+/// Why a reboot keeps new work away from a node, if it does.
+fn closed_by_reboot(node: &Node) -> Option<NoNewWork> {
+    match node.record.reboot.as_ref().map(|reboot| &reboot.stage) {
+        Some(Stage::Emptying | Stage::Permitted(_)) => Some(NoNewWork::ToBeRebooted),
+        Some(Stage::Returning) => Some(NoNewWork::Rebooted),
+        Some(Stage::Waits) | None => match node.words.reboot {
+            // By its own policy, while it was cut off.
+            Some(RebootWord::StaysOut { .. }) => Some(NoNewWork::Rebooted),
+            Some(RebootWord::Going { .. }) => Some(NoNewWork::ToBeRebooted),
+            Some(RebootWord::Wanted(_)) | None => None,
+        },
     }
 }

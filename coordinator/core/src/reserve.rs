@@ -16,6 +16,7 @@ use crate::budget::{Host, NoRoom, Obstacle, Out, Usage};
 use crate::coordinator::Coordinator;
 use crate::mutation::Mutation;
 use crate::node::Node;
+use crate::reboot::Stage;
 use crate::stored::{Reservation, Write};
 
 impl Coordinator {
@@ -245,10 +246,13 @@ impl Node {
         }
     }
 
-    /// Its silence says nothing about the fleet: it said that it goes, it is drained, or a person
-    /// or a fence device said that it is off.
+    /// Its silence says nothing about the fleet: it said that it goes, it took a permit to reboot,
+    /// it is drained, or a person or a fence device said that it is off.
     fn is_planned_away(&self) -> bool {
         let drained = self.record.drain.as_ref().is_some_and(|d| d.done);
-        self.life.kind() == Liveness::Away || drained || self.record.known_down.is_some()
+        let reboot = self.record.reboot.as_ref().map(|reboot| &reboot.stage);
+        let goes = matches!(reboot, Some(Stage::Permitted(permit)) if permit.taken);
+        let known = self.record.known_down.is_some();
+        self.life.kind() == Liveness::Away || drained || goes || known
     }
 }

@@ -10,6 +10,7 @@ use crate::budget::BudgetSettings;
 
 use crate::fencing::settings::FencingSettings;
 use crate::mutation::Mutations;
+use crate::reboot::RebootSettings;
 
 /// All settings of one coordinator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Settings {
     pub budget: BudgetSettings,
     /// How many hosts silent at once are not believed.
     pub brake: BrakeSettings,
+    /// How long the parts of a reboot may take.
+    pub reboot: RebootSettings,
     /// A deliberate fault; none outside of the simulation.
     #[doc(hidden)]
     pub mutation: Mutations,
@@ -125,6 +128,7 @@ impl Settings {
             alerts: AlertSettings::default(),
             budget: BudgetSettings::default(),
             brake: BrakeSettings::default(),
+            reboot: RebootSettings::default(),
             mutation: Mutations::NONE,
         }
     }

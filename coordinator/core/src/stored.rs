@@ -23,6 +23,7 @@ use nodemedic_protocol::{
 use serde::{Deserialize, Serialize};
 
 use crate::fencing::record::{FenceDeviceRecord, FenceRecord, FencedRecord};
+use crate::reboot::RebootRecord;
 
 /// Everything, as read at start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -199,6 +200,9 @@ pub struct NodeRecord {
     /// Set when it is known why it is silent; forgotten when it is heard again.
     #[serde(default)]
     pub known_down: Option<KnownDown>,
+    /// A reboot of it that is wanted or not yet over.
+    #[serde(default)]
+    pub reboot: Option<RebootRecord>,
     /// A fence of it that is under way.
     #[serde(default)]
     pub fence: Option<FenceRecord>,

@@ -136,6 +136,7 @@ impl Coordinator {
             scheduling: self.scheduling(node),
             out: node.out().map(|out| out.to_string()),
             fencing: self.fencing_view(now, node),
+            reboot: self.reboot_view(now, node),
             zone: birth.and_then(|b| b.zone.clone()),
             labels: birth.map(|b| b.labels.clone()).unwrap_or_default(),
             capacity: birth.map(|b| b.capacity).unwrap_or_default(),

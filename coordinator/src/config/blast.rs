@@ -1,7 +1,8 @@
-//! `[budget]` and `[brake]`: how much may be out at once.
+//! `[budget]`, `[brake]` and `[reboot]`: how much may be out at once, and for how long.
 
 use nodemedic_coordinator_core::brake::BrakeSettings;
 use nodemedic_coordinator_core::budget::BudgetSettings;
+use nodemedic_coordinator_core::reboot::RebootSettings;
 use nodemedic_coordinator_core::settings::LivenessSettings;
 use nodemedic_edge::config::{ConfigError, Place};
 
@@ -82,4 +83,24 @@ pub(super) fn brake(
         ));
     }
     Ok(brake)
+}
+
+pub(super) fn reboot(
+    raw: &raw::Reboot,
+    liveness: &LivenessSettings,
+    place: &Place<'_>,
+) -> Result<RebootSettings, ConfigError> {
+    let mut reboot = RebootSettings::default();
+    set(&mut reboot.back_within, raw.back_within);
+    set(&mut reboot.leave_within, raw.leave_within);
+    if reboot.back_within <= liveness.lost_after {
+        return Err(place.error(
+            &["reboot", "back_within"],
+            format!(
+                "{} is not longer than liveness.lost_after, {}: no host boots in so short a time",
+                reboot.back_within, liveness.lost_after
+            ),
+        ));
+    }
+    Ok(reboot)
 }

@@ -52,6 +52,7 @@ pub(super) fn check(raw: raw::Config, place: &Place<'_>) -> Result<Config, Confi
     liveness(&raw.liveness, &mut settings, place)?;
     settings.budget = blast::budget(&raw.budget, place)?;
     settings.brake = blast::brake(&raw.brake, &settings.liveness, place)?;
+    settings.reboot = blast::reboot(&raw.reboot, &settings.liveness, place)?;
     set(
         &mut settings.placement.refused_hold_off,
         raw.placement.refused_hold_off,

@@ -19,6 +19,7 @@ pub(super) struct Config {
     pub(super) liveness: Liveness,
     pub(super) budget: Budget,
     pub(super) brake: Brake,
+    pub(super) reboot: Reboot,
     pub(super) placement: Placement,
     pub(super) alerts: Alerts,
     pub(super) fencing: Fencing,
@@ -99,6 +100,15 @@ pub(super) struct Brake {
     pub(super) hold: Option<Millis>,
     #[serde(with = "span_opt")]
     pub(super) apart: Option<Millis>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Reboot {
+    #[serde(with = "span_opt")]
+    pub(super) back_within: Option<Millis>,
+    #[serde(with = "span_opt")]
+    pub(super) leave_within: Option<Millis>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -109,6 +109,8 @@ fn every_key_reaches_its_place() {
         apart: Millis::from_secs(1200),
     };
     assert_eq!(settings.brake, brake);
+    assert_eq!(settings.reboot.back_within, Millis::from_secs(1800));
+    assert_eq!(settings.reboot.leave_within, Millis::from_secs(120));
     assert_eq!(settings.placement.refused_hold_off, Millis::from_secs(120));
     assert_eq!(settings.alerts.unplaced_for, Millis::from_secs(90));
     assert_eq!(settings.alerts.retry_first, Millis::from_secs(2));

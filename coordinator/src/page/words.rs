@@ -1,7 +1,7 @@
 //! Words and colours for what the protocol names.
 
 use nodemedic_protocol::api::{
-    BrakeChange, Decision, FenceAnswer, FenceStep, Liveness, Proof, Purpose,
+    BrakeChange, Decision, FenceAnswer, FenceStep, Liveness, Proof, Purpose, RebootStep,
 };
 use nodemedic_protocol::event::{ActionRecord, Event, EventKind, LastWords, Outcome, Verb};
 use nodemedic_protocol::health::{Level, Severity};
@@ -237,6 +237,7 @@ pub(super) fn decision(decision: &Decision) -> Line {
         }
         Decision::Brake(change) => brake(change),
         Decision::Fence(step) => fence(step),
+        Decision::Reboot(step) => reboot(step),
         Decision::WorkChanged { works, how } => {
             let names: Vec<&str> = works.iter().map(|work| work.as_str()).collect();
             line("info", format!("work {how}"), names.join(", "))
@@ -286,6 +287,17 @@ fn fence(step: &FenceStep) -> Line {
         FenceStep::Said(_) | FenceStep::Asked { .. } | FenceStep::Dropped { .. } => "info",
     };
     line(class, "fence", step.to_string())
+}
+
+fn reboot(step: &RebootStep) -> Line {
+    let class = match step {
+        RebootStep::Back | RebootStep::Well { .. } => "good",
+        RebootStep::Wanted { .. } | RebootStep::Permitted { .. } | RebootStep::Lapsed { .. } => {
+            "warn"
+        }
+        RebootStep::Dropped { .. } | RebootStep::Emptying => "info",
+    };
+    line(class, "reboot", step.to_string())
 }
 
 fn proved(proof: &Proof) -> String {

@@ -62,6 +62,7 @@ fn node(name: &str) -> NodeRecord {
         barred: std::collections::BTreeMap::new(),
         reservations: std::collections::BTreeMap::new(),
         known_down: None,
+        reboot: None,
         fence: None,
         fenced: None,
         power_on: Vec::new(),

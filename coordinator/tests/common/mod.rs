@@ -325,6 +325,7 @@ impl Body {
             epoch_seen: self.epoch,
             revision: self.revision,
             stream: StreamId::new("stream-1").unwrap(),
+            reboot: None,
             works: self.works.clone(),
         };
         self.say(&Message::Birth(Box::new(birth)));
@@ -341,6 +342,7 @@ impl Body {
             epoch_seen: self.epoch,
             level: Level::Healthy,
             drain_wanted: None,
+            reboot: None,
             works: self.works.clone(),
         };
         self.say(&Message::Heartbeat(heartbeat));
@@ -354,6 +356,7 @@ impl Body {
         self.epoch = command.epoch;
         match &command.body {
             CommandBody::Rebirth => self.be_born(),
+            CommandBody::Reboot => panic!("nobody asked for a reboot"),
             CommandBody::Assign(assignment) => {
                 self.revision = assignment.revision;
                 let since = clock::boottime();

@@ -16,6 +16,8 @@ pub enum Purpose {
     Drain,
     /// It is cut off from power or storage.
     Fence,
+    /// It is rebooted, and stays out until it has been well for a while.
+    Reboot,
 }
 
 impl core::fmt::Display for Purpose {
@@ -23,6 +25,7 @@ impl core::fmt::Display for Purpose {
         f.pad(match self {
             Purpose::Drain => "drain",
             Purpose::Fence => "fence",
+            Purpose::Reboot => "reboot",
         })
     }
 }

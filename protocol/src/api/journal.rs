@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Liveness;
 use super::blast::{BrakeChange, Purpose};
 use super::fence::FenceStep;
+use super::reboot::RebootStep;
 use crate::event::Event;
 use crate::ids::{DeviceName, Epoch, Generation, NodeId, WorkName};
 use crate::time::WallTime;
@@ -128,6 +129,8 @@ pub enum Decision {
     Brake(BrakeChange),
     /// A step of a fence, or news of a fence device.
     Fence(FenceStep),
+    /// A step of a reboot that a host asks for.
+    Reboot(RebootStep),
     /// Works were declared, changed or removed.
     WorkChanged {
         /// Which.

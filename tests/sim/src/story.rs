@@ -175,6 +175,7 @@ fn decided(node: Option<&NodeId>, decision: &Decision) -> Option<String> {
             format!("{device} is trusted again")
         }
         Decision::Fence(step) => format!("fence {node}: {}", fenced(step)),
+        Decision::Reboot(step) => format!("reboot {node}: {step}"),
         Decision::WorkChanged { .. } => return None,
     })
 }

@@ -66,6 +66,10 @@ pub enum NoNewWork {
     Undescribed,
     /// It is about to be switched off.
     BeingFenced,
+    /// It is about to be rebooted.
+    ToBeRebooted,
+    /// It was rebooted, and must be well for a while first.
+    Rebooted,
     /// A person closed it.
     Cordoned,
     /// It is being emptied.

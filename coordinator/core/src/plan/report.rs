@@ -154,6 +154,10 @@ impl fmt::Display for NodeRefusal {
                 f.write_str("has not yet said what it offers")
             }
             NodeRefusal::Closed(NoNewWork::BeingFenced) => f.write_str("is being fenced"),
+            NodeRefusal::Closed(NoNewWork::ToBeRebooted) => f.write_str("is about to be rebooted"),
+            NodeRefusal::Closed(NoNewWork::Rebooted) => {
+                f.write_str("was rebooted and must be well for a while first")
+            }
             NodeRefusal::Closed(NoNewWork::Cordoned) => f.write_str("is cordoned"),
             NodeRefusal::Closed(NoNewWork::Draining) => f.write_str("is being drained"),
             NodeRefusal::Closed(NoNewWork::Drained) => f.write_str("is drained"),

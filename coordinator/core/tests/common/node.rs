@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 
 use nodemedic_protocol::event::{Event, EventBatch, EventKind};
-use nodemedic_protocol::health::{Condition, level_of};
+use nodemedic_protocol::health::{Condition, Reason, level_of};
 use nodemedic_protocol::inventory::{Capacity, Inventory};
 use nodemedic_protocol::message::{
     Ack, Answer, Birth, Command, CommandBody, GoingDown, Health, Heartbeat, LeaseAck, Message,
     Presence, Refusal, Session, WorkReport,
 };
+use nodemedic_protocol::reboot::{RebootWanted, RebootWord};
 use nodemedic_protocol::work::{
     Assigned, Desired, Enforcement, Sharing, StopCause, WorkState, WorkStatus,
 };
 use nodemedic_protocol::{
-    BootId, Boottime, Component, Epoch, Level, Millis, NodeId, Now, Revision, Seq, SessionId,
-    StreamId, WorkName,
+    BootId, Boottime, CommandId, Component, Epoch, Millis, NodeId, Now, Revision, Seq, SessionId,
+    Severity, StreamId, WorkName,
 };
 
 pub struct Held {
@@ -61,6 +62,16 @@ pub struct FakeNode {
     pub enforcement: Enforcement,
     pub events: Vec<Event>,
     pub events_stored: u64,
+    /// What it says of reboots.
+    pub reboot: Option<RebootWord>,
+    /// Each permit that it took, on which boot of it, and when.
+    pub permits: Vec<(CommandId, u64, Boottime)>,
+    /// Goes down, and is back, so long after it took a permit; absent: it never goes.
+    pub reboots_in: Option<(Millis, Millis)>,
+    pub stays_out: Millis,
+    going: Option<Boottime>,
+    back: Option<Boottime>,
+    out_until: Option<Boottime>,
     beat_at: BTreeMap<u64, Boottime>,
     outbox: Vec<Message>,
 }
@@ -93,6 +104,13 @@ impl FakeNode {
             },
             events: Vec::new(),
             events_stored: 0,
+            reboot: None,
+            permits: Vec::new(),
+            reboots_in: Some((Millis(1500), Millis::from_secs(20))),
+            stays_out: Millis::from_secs(60),
+            going: None,
+            back: None,
+            out_until: None,
             beat_at: BTreeMap::new(),
             outbox: Vec::new(),
         }
@@ -197,6 +215,7 @@ impl FakeNode {
             epoch_seen: self.epoch_seen,
             revision: self.revision,
             stream: Self::stream(),
+            reboot: self.reboot.clone(),
             works: self.statuses(),
         };
         self.outbox.push(Message::Birth(Box::new(birth)));
@@ -227,8 +246,76 @@ impl FakeNode {
         self.outbox.push(Message::Work(report));
     }
 
+    /// It asks for a permit.
+    pub fn want_reboot(&mut self, now: Now) {
+        self.reboot = Some(RebootWord::Wanted(RebootWanted {
+            why: "the disk does not answer".into(),
+            since: now.wall,
+            stay_out: self.stays_out,
+        }));
+    }
+
+    /// Something is very wrong with it.
+    pub fn fail(&mut self, now: Now) {
+        self.conditions.push(Condition {
+            component: Component::Host,
+            reason: Reason::Unresponsive,
+            severity: Severity::Critical,
+            since: now.boot,
+            since_wall: now.wall,
+            seen: true,
+            message: "it does not answer".into(),
+            evidence: BTreeMap::new(),
+        });
+        self.say_health();
+    }
+
+    pub fn recover(&mut self) {
+        self.conditions.clear();
+        self.say_health();
+    }
+
+    fn permit(&mut self, now: Now, id: &CommandId) -> Option<Refusal> {
+        let wants = matches!(self.reboot, Some(RebootWord::Wanted(_)));
+        // What runs on it is the coordinator's business: an agent would look again.
+        if !wants {
+            let why = "not wanted".into();
+            return Some(Refusal::NotNow { why });
+        }
+        self.permits.push((id.clone(), self.boot, now.boot));
+        let permit = Some(id.clone());
+        self.reboot = Some(RebootWord::Going { permit });
+        self.going = self.reboots_in.map(|(down, _)| now.boot + down);
+        None
+    }
+
+    /// Goes down, comes back, and is let in again, each when it is due.
+    fn pass_reboot(&mut self, now: Now) {
+        let due = |at: Option<Boottime>| at.is_some_and(|at| at <= now.boot);
+        if due(self.going) {
+            self.going = None;
+            self.up = false;
+            self.back = self.reboots_in.map(|(_, back)| now.boot + back);
+        }
+        if due(self.back) {
+            self.back = None;
+            self.conditions.clear();
+            self.reboot = Some(RebootWord::StaysOut {
+                why: "the disk did not answer".into(),
+                well_for: self.stays_out,
+            });
+            self.out_until = Some(now.boot + self.stays_out);
+            self.reboot(now);
+        }
+        if due(self.out_until) {
+            self.out_until = None;
+            self.reboot = None;
+        }
+    }
+
     /// Half a second passes on the host; what it says comes back.
     pub fn tick(&mut self, now: Now) -> Vec<Message> {
+        self.pass_reboot(now);
         if !self.up {
             self.outbox.clear();
             return Vec::new();
@@ -274,8 +361,9 @@ impl FakeNode {
             seq_sent: Seq(self.seq),
             revision: self.revision,
             epoch_seen: self.epoch_seen,
-            level: Level::Healthy,
+            level: level_of(&self.conditions),
             drain_wanted: self.drain_wanted.clone(),
+            reboot: self.reboot.clone(),
             works: self.statuses(),
         }));
         let unsent = self.events.iter().filter(|e| e.seq.0 > self.events_stored);
@@ -297,7 +385,7 @@ impl FakeNode {
 
     fn obey(&mut self, now: Now, command: Command) {
         assert_eq!(command.node, self.name);
-        let refusal = if command.boot_id != self.session().boot_id {
+        let mut refusal = if command.boot_id != self.session().boot_id {
             Some(Refusal::ForeignBoot)
         } else if command.epoch < self.epoch_seen {
             let seen = self.epoch_seen;
@@ -311,6 +399,7 @@ impl FakeNode {
             self.epoch_seen = command.epoch;
             match command.body {
                 CommandBody::Rebirth => self.say_birth(now),
+                CommandBody::Reboot => refusal = self.permit(now, &command.id),
                 CommandBody::Assign(assignment) => {
                     assert!(assignment.revision >= self.revision, "{}", self.name);
                     self.revision = assignment.revision;
