@@ -5,15 +5,17 @@
 //! does in the agent.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nodemedic_agent_core::substitute::Names;
 use nodemedic_edge::{config, files};
 use nodemedic_protocol::NodeId;
 use serde::{Deserialize, Serialize};
 
+use crate::deeds::{Bounce, Clean, Deed, Rebind};
 use crate::names;
 use crate::ports::Port;
+use crate::verbs::REBOOT;
 
 /// A list for the largest host that the agent takes, many times over.
 const LIST_MAX_BYTES: usize = 1 << 20;
@@ -25,6 +27,9 @@ pub struct Allow {
     pub services: BTreeMap<String, BTreeSet<Port>>,
     /// Templates that works may be instances of; absent for an agent that is root itself.
     pub templates: Option<BTreeSet<String>>,
+    /// What each remedy of the host does.
+    #[serde(default)]
+    pub remedies: BTreeMap<String, Deed>,
 }
 
 /// The keys that matter, of a file that has many more.
@@ -35,6 +40,7 @@ struct Keys {
     vars: BTreeMap<String, String>,
     service: BTreeMap<String, ServiceKeys>,
     work: WorkKeys,
+    remedy: BTreeMap<String, DeedKeys>,
 }
 
 #[derive(Default, Deserialize)]
@@ -48,6 +54,58 @@ struct ServiceKeys {
 #[serde(default)]
 struct WorkKeys {
     units: BTreeSet<String>,
+}
+
+/// Of a remedy, what it does. The agent reads the same keys, and more.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct DeedKeys {
+    /// See [`Deed::Clean`].
+    pub clean: Option<Clean>,
+    /// See [`Deed::Remount`].
+    pub remount: Option<PathBuf>,
+    /// See [`Deed::Bounce`].
+    pub bounce: Option<Bounce>,
+    /// See [`Deed::Rebind`].
+    pub rebind: Option<Rebind>,
+    /// See [`Deed::Restart`].
+    pub restart: Option<Vec<String>>,
+}
+
+impl DeedKeys {
+    /// What it does: the one key that it has, or the reboot by its name.
+    ///
+    /// # Errors
+    /// The key that is wrong, if it is one, and why.
+    pub fn deed(self, name: &str) -> Result<Deed, (Option<&'static str>, String)> {
+        let reboot = name == REBOOT;
+        let mut deeds: Vec<Deed> = [
+            self.clean.map(Deed::Clean),
+            self.remount.map(Deed::Remount),
+            self.bounce.map(Deed::Bounce),
+            self.rebind.map(Deed::Rebind),
+            self.restart.map(Deed::Restart),
+            reboot.then_some(Deed::Reboot),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        match (deeds.pop(), deeds.len()) {
+            (Some(deed), 0) => {
+                deed.check().map_err(|(key, why)| (Some(key), why))?;
+                Ok(deed)
+            }
+            (Some(Deed::Reboot), _) => {
+                let why = "it is the reboot, and does nothing else: name the other one otherwise";
+                Err((None, why.to_owned()))
+            }
+            _ => {
+                let why = "give it exactly one of clean, remount, bounce, rebind, restart; the \
+                           reboot is called [remedy.reboot]";
+                Err((None, why.to_owned()))
+            }
+        }
+    }
 }
 
 impl Allow {
@@ -83,9 +141,18 @@ impl Allow {
                 "work.units: {bad:?} is no template: write it such as \"web@.service\""
             ));
         }
+        let mut remedies = BTreeMap::new();
+        for (name, deed) in keys.remedy {
+            let deed = deed.deed(&name).map_err(|(key, why)| match key {
+                Some(key) => format!("remedy.{name}.{key}: {why}"),
+                None => format!("remedy.{name}: {why}"),
+            })?;
+            remedies.insert(name, deed);
+        }
         Ok(Allow {
             services,
             templates: Some(keys.work.units),
+            remedies,
         })
     }
 
@@ -194,6 +261,24 @@ mod tests {
     }
 
     #[test]
+    fn a_remedy_does_what_root_wrote_and_only_the_reboot_reboots() {
+        let allow = read(
+            "[remedy.reboot]\nper_day = 1\n[remedy.srv]\nremount = \"/srv\"\n\
+             [remedy.logs]\nstep = 2\n\
+             clean = { directories = [\"/var/log/a\"], pattern = \"*.gz\", older_than = \"1d\" }\n",
+        )
+        .unwrap();
+        assert_eq!(allow.remedies["reboot"], Deed::Reboot);
+        assert_eq!(allow.remedies["srv"], Deed::Remount("/srv".into()));
+        let said = allow.remedies["logs"].to_string();
+        assert_eq!(said, "remove files *.gz older than 1d in /var/log/a");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("allowed.json");
+        allow.save(&path).unwrap();
+        assert_eq!(Allow::load(&path).unwrap(), allow);
+    }
+
+    #[test]
     fn a_mistake_leaves_no_list() {
         for bad in [
             "[service.web]\nunit = \"a b.service\"\n",
@@ -201,6 +286,10 @@ mod tests {
             "[service.web]\nunit = \"web.service\"\nblock_ports = [\"80\"]\n",
             "[work]\nunits = [\"db.service\"]\n",
             "[work\n",
+            "[remedy.x]\n",
+            "[remedy.x]\nremount = \"/\"\n",
+            "[remedy.x]\nremount = \"/srv\"\nrestart = [\"a.service\"]\n",
+            "[remedy.reboot]\nremount = \"/srv\"\n",
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }

@@ -25,6 +25,8 @@ pub struct Places {
     pub units: PathBuf,
     /// Where cgroups are.
     pub cgroups: PathBuf,
+    /// Where devices and drivers are.
+    pub sys: PathBuf,
     /// The program `systemctl`.
     pub systemctl: PathBuf,
     /// The program `nft`.
@@ -39,6 +41,7 @@ impl Places {
             state,
             units: "/run/systemd/system.control".into(),
             cgroups: "/sys/fs/cgroup".into(),
+            sys: "/sys".into(),
             systemctl: "systemctl".into(),
             nft: "nft".into(),
         }

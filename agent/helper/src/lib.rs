@@ -6,24 +6,32 @@
 //! container or in a test, calls the library. So there is one code for each act.
 //!
 //! Nothing here reads a command, a path or a program from a request: a request names one verb and
-//! one unit, and what it may name was written by root. Why: docs/adr/0018-privileges.md.
+//! one unit or remedy, and what it may name was written by root. Why: docs/adr/0018-privileges.md.
 
 pub mod allow;
 pub mod cgroup;
+pub mod deeds;
 pub mod fenced;
 pub mod generator;
 pub mod hands;
+pub mod links;
 pub mod mask;
+pub mod mounts;
 pub mod names;
 pub mod polkit;
 pub mod ports;
 pub mod request;
+pub mod restart;
 pub mod restore;
 pub mod serve;
+pub mod sweep;
+pub mod sysfs;
 pub mod systemctl;
 pub mod verbs;
+pub mod walk;
 
 pub use allow::Allow;
+pub use deeds::Deed;
 pub use hands::{Hands, Places};
 pub use ports::Port;
 pub use request::{Answer, Request};

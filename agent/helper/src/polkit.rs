@@ -1,12 +1,14 @@
 //! The rule that lets the agent's user do what polkit can name: six verbs of systemd on the units
 //! of the allow list. Written by root; polkitd reads it again by itself when it changes.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use nodemedic_edge::files;
 use serde_json::json;
 
 use crate::allow::Allow;
+use crate::deeds::Deed;
 
 /// Where the administrator's rules are: root's own. That this one is made from the configuration is
 /// why it is not among the vendor's.
@@ -21,7 +23,11 @@ const RULES_MAX_BYTES: usize = 1 << 20;
 /// The text of the rule.
 #[must_use]
 pub fn rules(allow: &Allow, user: &str) -> String {
-    let units: Vec<&String> = allow.services.keys().collect();
+    let restarts = allow.remedies.values().filter_map(|deed| match deed {
+        Deed::Restart(units) => Some(units),
+        _ => None,
+    });
+    let units: BTreeSet<&String> = allow.services.keys().chain(restarts.flatten()).collect();
     let templates: Vec<&str> = (allow.templates.iter().flatten())
         .filter_map(|name| name.strip_suffix(".service"))
         .collect();
@@ -78,17 +84,21 @@ pub fn write(path: &Path, allow: &Allow, user: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     #[test]
     fn the_rule_names_the_units_and_nothing_else() {
         let allow = Allow {
             services: BTreeMap::from([("web\\x2d1.service".to_owned(), BTreeSet::new())]),
             templates: Some(BTreeSet::from(["db@.service".to_owned()])),
+            remedies: BTreeMap::from([(
+                "stack".to_owned(),
+                Deed::Restart(vec!["app.service".to_owned()]),
+            )]),
         };
         let text = rules(&allow, "nodemedic");
         assert!(
-            text.contains(r#"var units = ["web\\x2d1.service"];"#),
+            text.contains(r#"var units = ["app.service","web\\x2d1.service"];"#),
             "{text}"
         );
         assert!(text.contains(r#"var templates = ["db@"];"#), "{text}");

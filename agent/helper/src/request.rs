@@ -25,6 +25,31 @@ pub enum Request {
         /// Where it is below the cgroup root. Its last part must be the unit.
         cgroup: String,
     },
+    /// Remove the old files that a remedy of the configuration declares.
+    Clean {
+        /// Which.
+        remedy: String,
+        /// Only say which.
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// Mount read-write again what a remedy declares.
+    Remount {
+        /// Which.
+        remedy: String,
+    },
+    /// Take the interface of a remedy down and up.
+    Bounce {
+        /// Which.
+        remedy: String,
+    },
+    /// Take the device of a remedy from its driver and give it back.
+    Rebind {
+        /// Which.
+        remedy: String,
+    },
+    /// Reboot the host, cleanly; where the configuration has `[remedy.reboot]`.
+    Reboot {},
 }
 
 impl fmt::Display for Request {
@@ -33,6 +58,13 @@ impl fmt::Display for Request {
             Request::Fence { unit } => write!(f, "fence {unit}"),
             Request::Unfence { unit } => write!(f, "unfence {unit}"),
             Request::Kill { unit, cgroup } => write!(f, "kill {unit} in {cgroup}"),
+            Request::Clean { remedy, dry_run } => {
+                write!(f, "clean {remedy}{}", if *dry_run { " (dry run)" } else { "" })
+            }
+            Request::Remount { remedy } => write!(f, "remount {remedy}"),
+            Request::Bounce { remedy } => write!(f, "bounce {remedy}"),
+            Request::Rebind { remedy } => write!(f, "rebind {remedy}"),
+            Request::Reboot {} => f.write_str("reboot"),
         }
     }
 }
@@ -76,6 +108,8 @@ mod tests {
             r#"{"run":{"argv":["sh"]}}"#,
             r#"{"fence":{"unit":"web.service","ports":["tcp/22"]}}"#,
             r#"{"fence":{}}"#,
+            r#"{"clean":{"remedy":"logs","directories":["/etc"]}}"#,
+            r#"{"reboot":{"force":true}}"#,
             r#""fence""#,
         ] {
             assert!(serde_json::from_str::<Request>(bad).is_err(), "{bad}");

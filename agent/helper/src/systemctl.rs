@@ -22,13 +22,27 @@ pub async fn tool(
     input: &str,
     cap: usize,
 ) -> Result<String, String> {
+    tool_within(LIMIT, program, words, input, cap).await
+}
+
+/// The same with a limit of its own.
+///
+/// # Errors
+/// As [`tool`].
+pub async fn tool_within(
+    limit: Millis,
+    program: &Path,
+    words: &[&str],
+    input: &str,
+    cap: usize,
+) -> Result<String, String> {
     let ended = child::run(Spec {
         program: program.to_owned(),
         args: words.iter().map(|word| (*word).to_owned()).collect(),
         env: BTreeMap::from([("LC_ALL".to_owned(), "C".to_owned())]),
         cwd: None,
         stdin: input.as_bytes().to_vec(),
-        timeout: LIMIT,
+        timeout: limit,
         output_max_bytes: cap,
     })
     .await

@@ -45,6 +45,7 @@ impl World {
             state: self.dir.path().join("state"),
             units: self.dir.path().join("units"),
             cgroups: "/sys/fs/cgroup".into(),
+            sys: "/sys".into(),
             systemctl: self.program("systemctl", systemctl),
             nft: self.program("nft", nft),
         }
@@ -58,6 +59,7 @@ impl World {
                 .map(|(unit, ports)| (unit.to_owned(), ports))
                 .into(),
             templates: None,
+            remedies: BTreeMap::new(),
         };
         let allowed = Allowed::Given(Mutex::new(allow));
         Hands::new(self.places(systemctl, nft), allowed)

@@ -8,7 +8,7 @@ use crate::{fenced, mask, ports};
 
 pub(super) fn may(allow: &Allow, unit: &str) -> Result<Warrant, String> {
     let ports = allow.service(unit)?.clone();
-    Ok(Warrant { ports })
+    Ok(Warrant { ports, deed: None })
 }
 
 pub(super) async fn act(hands: &Hands, warrant: &Warrant, unit: &str) -> Result<String, String> {

@@ -32,6 +32,7 @@ mod tests {
         let allow = Allow {
             services: BTreeMap::from([("web.service".to_owned(), BTreeSet::new())]),
             templates: Some(BTreeSet::new()),
+            remedies: BTreeMap::new(),
         };
         may(&allow, "web.service", "/system.slice/web.service").unwrap();
         may(&allow, "web.service", "/system.slice/_web.service").unwrap();

@@ -1,23 +1,34 @@
 //! The verbs: one file each, and a row in each of the two tables below.
 
+mod bounce;
+mod clean;
 mod fence;
 mod kill;
+mod rebind;
+mod reboot;
+mod remount;
 mod unfence;
 
 use std::collections::BTreeSet;
 
 use crate::allow::Allow;
+use crate::deeds::Deed;
 use crate::hands::Hands;
 use crate::ports::Port;
 use crate::request::Request;
 
 pub use unfence::lift;
 
+/// The one remedy that reboots.
+pub const REBOOT: &str = "reboot";
+
 /// What the allow list adds to a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Warrant {
     /// The ports of the service.
     pub ports: BTreeSet<Port>,
+    /// What the remedy does.
+    pub deed: Option<Deed>,
 }
 
 /// Whether it may be done.
@@ -29,6 +40,11 @@ pub fn may(allow: &Allow, request: &Request) -> Result<Warrant, String> {
         Request::Fence { unit } => fence::may(allow, unit),
         Request::Unfence { unit } => unfence::may(allow, unit),
         Request::Kill { unit, cgroup } => kill::may(allow, unit, cgroup),
+        Request::Clean { remedy, .. } => declared(allow, remedy, |d| matches!(d, Deed::Clean(_))),
+        Request::Remount { remedy } => declared(allow, remedy, |d| matches!(d, Deed::Remount(_))),
+        Request::Bounce { remedy } => declared(allow, remedy, |d| matches!(d, Deed::Bounce(_))),
+        Request::Rebind { remedy } => declared(allow, remedy, |d| matches!(d, Deed::Rebind(_))),
+        Request::Reboot {} => declared(allow, REBOOT, |deed| *deed == Deed::Reboot),
     }
 }
 
@@ -41,5 +57,42 @@ pub async fn act(hands: &Hands, warrant: &Warrant, request: &Request) -> Result<
         Request::Fence { unit } => fence::act(hands, warrant, unit).await,
         Request::Unfence { unit } => unfence::act(hands, unit).await,
         Request::Kill { cgroup, .. } => kill::act(hands, cgroup).await,
+        Request::Reboot {} => reboot::act(hands).await,
+        Request::Clean { .. }
+        | Request::Remount { .. }
+        | Request::Bounce { .. }
+        | Request::Rebind { .. } => match &warrant.deed {
+            Some(Deed::Clean(clean)) => {
+                let dry_run = matches!(request, Request::Clean { dry_run: true, .. });
+                clean::act(clean, dry_run).await
+            }
+            Some(Deed::Remount(place)) => remount::act(place).await,
+            Some(Deed::Bounce(bounce)) => bounce::act(bounce).await,
+            Some(Deed::Rebind(rebind)) => rebind::act(hands, rebind).await,
+            Some(Deed::Restart(_) | Deed::Reboot) | None => Err(format!("{request}: not allowed")),
+        },
     }
+}
+
+/// The remedy of that name, if it does what is asked.
+fn declared(allow: &Allow, name: &str, is: impl Fn(&Deed) -> bool) -> Result<Warrant, String> {
+    let deed = allow.remedies.get(name).filter(|deed| is(deed)).cloned();
+    match deed {
+        Some(_) => Ok(Warrant {
+            deed,
+            ..Warrant::default()
+        }),
+        None => Err(format!(
+            "the agent's configuration has no remedy {name} that does this: declare [remedy.{name}] \
+             there, then systemctl reload nodemedic-agent"
+        )),
+    }
+}
+
+/// What may wait for a disk or a driver waits on a thread of its own.
+async fn blocking(
+    act: impl FnOnce() -> Result<String, String> + Send + 'static,
+) -> Result<String, String> {
+    let done = tokio::task::spawn_blocking(act).await;
+    done.map_err(|error| error.to_string())?
 }
