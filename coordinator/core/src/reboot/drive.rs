@@ -38,6 +38,11 @@ impl Coordinator {
         node.words.reboot = word.cloned();
         match (word, &mut node.record.reboot) {
             (Some(RebootWord::Wanted(wish)), None) => self.want_reboot(now, name, wish),
+            // The last one did not help for long. It is out still, and has its place.
+            (Some(RebootWord::Wanted(wish)), Some(reboot)) if reboot.stage == Stage::Returning => {
+                self.want_reboot(now, name, wish);
+                self.set_stage(name, Stage::Emptying);
+            }
             (Some(RebootWord::Going { permit }), Some(reboot)) => {
                 if let Stage::Permitted(given) = &mut reboot.stage
                     && permit.as_ref() == Some(&given.id)

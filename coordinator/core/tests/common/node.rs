@@ -248,6 +248,7 @@ impl FakeNode {
 
     /// It asks for a permit.
     pub fn want_reboot(&mut self, now: Now) {
+        self.out_until = None;
         self.reboot = Some(RebootWord::Wanted(RebootWanted {
             why: "the disk does not answer".into(),
             since: now.wall,

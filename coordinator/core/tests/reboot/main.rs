@@ -285,6 +285,23 @@ fn a_host_that_is_not_well_after_its_reboot_stays_out() {
 }
 
 #[test]
+fn a_host_that_wants_another_reboot_before_it_was_let_in_has_it() {
+    let mut world = fleet(4);
+    want(&mut world, "node-1");
+    world.until("it is back", 100, |w| {
+        stage(w, "node-1") == Some(RebootStage::Returning)
+    });
+    let now = world.now;
+    world.nodes.get_mut("node-1").unwrap().fail(now);
+    want(&mut world, "node-1");
+    world.until("it goes again", 60, |w| permits(w) == 2);
+    world.until("it is well", 300, |w| stage(w, "node-1").is_none());
+    assert_eq!(world.nodes["node-1"].boot, 3);
+    let out = |w: &World| w.core().status_view(w.now).budget.out.is_empty();
+    world.until("its place is free", 10, out);
+}
+
+#[test]
 fn a_host_that_rebooted_by_its_own_policy_takes_no_work_until_it_says_so() {
     let mut world = fleet(2);
     let node = world.nodes.get_mut("node-1").unwrap();
@@ -423,7 +440,8 @@ fn act(world: &mut World, act: &Do) -> Result<(), Refused> {
     match act {
         Do::Want(n) => {
             let node = world.nodes.get_mut(&name(n)).unwrap();
-            if node.up && node.reboot.is_none() {
+            let goes = matches!(node.reboot, Some(RebootWord::Going { .. }));
+            if node.up && !goes {
                 node.want_reboot(now);
             }
         }
