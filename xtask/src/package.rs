@@ -80,6 +80,10 @@ const PACKAGES: &[Package] = &[
                 "lib/systemd/system/nodemedic-fenced.service",
             ),
             (
+                "systemd/nodemedic-remedy@.service",
+                "lib/systemd/system/nodemedic-remedy@.service",
+            ),
+            (
                 "sysusers.d/nodemedic-agent.conf",
                 "usr/lib/sysusers.d/nodemedic-agent.conf",
             ),

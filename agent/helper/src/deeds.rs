@@ -91,7 +91,10 @@ impl Deed {
             Deed::Remount(mount) => is_plain(mount).map_err(|why| ("remount", why)),
             Deed::Bounce(bounce) => match is_interface(&bounce.interface) {
                 true => Ok(()),
-                false => Err(("bounce", format!("{:?} is no name of an interface", bounce.interface))),
+                false => Err((
+                    "bounce",
+                    format!("{:?} is no name of an interface", bounce.interface),
+                )),
             },
             Deed::Rebind(rebind) => rebind.place().map(drop).map_err(|why| ("rebind", why)),
             Deed::Restart(units) => check_units(units).map_err(|why| ("restart", why)),
@@ -108,7 +111,10 @@ impl Clean {
         for directory in &self.directories {
             is_plain(directory)?;
             if let Some(never) = NEVER.iter().find(|never| directory.starts_with(never)) {
-                return Err(format!("{}: nothing is cleaned in {never}", directory.display()));
+                return Err(format!(
+                    "{}: nothing is cleaned in {never}",
+                    directory.display()
+                ));
             }
         }
         if self.pattern.is_empty() || self.pattern.contains('/') {
@@ -118,7 +124,10 @@ impl Clean {
             ));
         }
         if self.older_than < OLDER_THAN_MIN {
-            return Err(format!("older_than: at least {}", span::write(OLDER_THAN_MIN)));
+            return Err(format!(
+                "older_than: at least {}",
+                span::write(OLDER_THAN_MIN)
+            ));
         }
         Ok(())
     }
@@ -140,8 +149,8 @@ impl Rebind {
             return Ok((bus, name));
         }
         Err(format!(
-            "write device = \"/sys/bus/BUS/devices/NAME\" and driver = \"NAME\", as in /sys: {} and \
-             {:?} are not of that form",
+            "write device = \"/sys/bus/BUS/devices/NAME\" and driver = \"NAME\", as in /sys: {} \
+             and {:?} are not of that form",
             self.device.display(),
             self.driver
         ))
@@ -168,7 +177,10 @@ fn is_plain(path: &Path) -> Result<(), String> {
         matches!(part, Component::Normal(_))
     });
     let exact = path.to_str().is_some_and(|text| {
-        !text.contains("//") && !text.ends_with('/') && !text.contains("/./") && !text.ends_with("/.")
+        !text.contains("//")
+            && !text.ends_with('/')
+            && !text.contains("/./")
+            && !text.ends_with("/.")
     });
     match absolute && plain && exact && many > 0 {
         true => Ok(()),
@@ -193,8 +205,11 @@ impl fmt::Display for Deed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Deed::Clean(clean) => {
-                let directories: Vec<String> =
-                    clean.directories.iter().map(|d| d.display().to_string()).collect();
+                let directories: Vec<String> = clean
+                    .directories
+                    .iter()
+                    .map(|d| d.display().to_string())
+                    .collect();
                 write!(
                     f,
                     "remove files {} older than {} in {}",
@@ -205,7 +220,11 @@ impl fmt::Display for Deed {
             }
             Deed::Remount(mount) => write!(f, "mount -o remount,rw {}", mount.display()),
             Deed::Bounce(bounce) => {
-                write!(f, "ip link set {0} down, ip link set {0} up", bounce.interface)
+                write!(
+                    f,
+                    "ip link set {0} down, ip link set {0} up",
+                    bounce.interface
+                )
             }
             Deed::Rebind(rebind) => {
                 let device = rebind.device.display();

@@ -27,6 +27,9 @@ pub struct Places {
     pub cgroups: PathBuf,
     /// Where devices and drivers are.
     pub sys: PathBuf,
+    /// Set where what must see the host's own mounts is done by a unit of its own: the answers
+    /// are there.
+    pub apart: Option<PathBuf>,
     /// The program `systemctl`.
     pub systemctl: PathBuf,
     /// The program `nft`.
@@ -42,6 +45,7 @@ impl Places {
             units: "/run/systemd/system.control".into(),
             cgroups: "/sys/fs/cgroup".into(),
             sys: "/sys".into(),
+            apart: None,
             systemctl: "systemctl".into(),
             nft: "nft".into(),
         }

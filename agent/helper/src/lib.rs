@@ -9,6 +9,7 @@
 //! one unit or remedy, and what it may name was written by root. Why: docs/adr/0018-privileges.md.
 
 pub mod allow;
+pub mod apart;
 pub mod cgroup;
 pub mod deeds;
 pub mod fenced;

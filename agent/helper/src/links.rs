@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, setsockopt,
-    socket, sockopt,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto,
+    setsockopt, socket, sockopt,
 };
 use nix::sys::time::TimeVal;
 use nodemedic_protocol::Millis;
@@ -65,7 +65,9 @@ impl Netlink {
         let mut answer = vec![0; ANSWER_MAX_BYTES];
         let length = recv(self.0.as_raw_fd(), &mut answer, MsgFlags::empty())?;
         answer.truncate(length);
-        let kind = answer.get(4..6).map(|two| u16::from_ne_bytes([two[0], two[1]]));
+        let kind = answer
+            .get(4..6)
+            .map(|two| u16::from_ne_bytes([two[0], two[1]]));
         if kind == Some(ERROR) {
             let code = number(&answer, 16).unwrap_or(0).cast_signed();
             if code != 0 {
@@ -84,7 +86,8 @@ impl Netlink {
 
     fn set(&self, index: u32, up: bool) -> io::Result<()> {
         let set = if up { IFF_UP } else { 0 };
-        self.ask(&message(NEW_LINK, REQUEST | ACK, index, set, IFF_UP)).map(drop)
+        self.ask(&message(NEW_LINK, REQUEST | ACK, index, set, IFF_UP))
+            .map(drop)
     }
 }
 
@@ -98,13 +101,25 @@ pub async fn bounce(interface: &str) -> Result<String, String> {
     let index = nix::net::if_::if_nametoindex(interface)
         .map_err(|error| fail("find the interface", error.into()))?;
     let netlink = Netlink::open().map_err(|error| fail("ask the kernel for", error.into()))?;
-    if !netlink.is_up(index).map_err(|error| fail("look at", error))? {
-        return Err(format!("{interface} was taken down by somebody: it is left as it is"));
+    if !netlink
+        .is_up(index)
+        .map_err(|error| fail("look at", error))?
+    {
+        return Err(format!(
+            "{interface} was taken down by somebody: it is left as it is"
+        ));
     }
-    netlink.set(index, false).map_err(|error| fail("take down", error))?;
+    netlink
+        .set(index, false)
+        .map_err(|error| fail("take down", error))?;
     sleep(DOWN_FOR.to_duration()).await;
-    netlink.set(index, true).map_err(|error| fail("take up", error))?;
-    match netlink.is_up(index).map_err(|error| fail("look at", error))? {
+    netlink
+        .set(index, true)
+        .map_err(|error| fail("take up", error))?;
+    match netlink
+        .is_up(index)
+        .map_err(|error| fail("look at", error))?
+    {
         true => Ok(format!("{interface} was down for {DOWN_FOR} and is up")),
         false => Err(format!("{interface} did not come up")),
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use nodemedic_helper::hands::{Allowed, Hands};
 use nodemedic_helper::{
-    ALLOWED, Allow, Places, STATE, USER, fenced, polkit, restore, serve, verbs,
+    ALLOWED, Allow, Answer, Places, STATE, USER, apart, fenced, polkit, restore, serve, verbs,
 };
 
 /// Does for the nodemedic agent what needs root: keeps fenced services out, kills what is left of
@@ -31,6 +31,18 @@ enum Command {
     },
     /// Early in a boot: mask what is fenced and block its ports, where that is not done.
     Restore,
+    /// Do what a remedy of the agent's configuration does; --dry-run says which files a clean-up
+    /// would remove.
+    Remedy {
+        /// Its name: [remedy.NAME].
+        name: String,
+        /// Only say what would be done.
+        #[arg(long)]
+        dry_run: bool,
+        /// Leave the answer there too, and end well whatever it is.
+        #[arg(long, value_name = "PATH")]
+        answer: Option<PathBuf>,
+    },
     /// Show what is fenced.
     List,
     /// Let a fenced unit back, whatever the agent says of it. It is not started.
@@ -69,6 +81,10 @@ async fn run(command: Command) -> Result<(), String> {
         Command::Serve => {
             let user = nix::unistd::User::from_name(USER).map_err(|error| error.to_string())?;
             let uid = user.map(|user| user.uid.as_raw());
+            let places = Places {
+                apart: PathBuf::from(ALLOWED).parent().map(PathBuf::from),
+                ..places
+            };
             let hands = Hands::new(places, Allowed::File(ALLOWED.into()));
             let served = serve::run(hands, uid).await;
             served.map_err(|error| format!("cannot serve: {error}; start nodemedic-helper.socket"))
@@ -88,6 +104,11 @@ async fn run(command: Command) -> Result<(), String> {
                 "{count} of the list of fenced units are not in force"
             )),
         },
+        Command::Remedy {
+            name,
+            dry_run,
+            answer,
+        } => remedy(places, &name, dry_run, answer).await,
         Command::List => {
             let (list, wrong) = fenced::read(&places.state)?;
             for (unit, ports) in list {
@@ -108,4 +129,25 @@ async fn run(command: Command) -> Result<(), String> {
             Ok(())
         }
     }
+}
+
+async fn remedy(
+    places: Places,
+    name: &str,
+    dry_run: bool,
+    leave: Option<PathBuf>,
+) -> Result<(), String> {
+    let hands = Hands::new(places, Allowed::File(ALLOWED.into()));
+    let request = hands
+        .allowed()
+        .and_then(|allow| verbs::request_of(&allow, name, dry_run));
+    let answer = match request {
+        Ok(request) => hands.act(&request).await,
+        Err(why) => Answer::Refused(why),
+    };
+    if let Some(path) = leave {
+        return apart::leave(&path, &answer);
+    }
+    println!("{}", answer.into_result()?);
+    Ok(())
 }

@@ -101,14 +101,24 @@ pub fn remount(place: &Path) -> Result<String, String> {
     let open = walk::open(place, OFlags::PATH)?;
     let target = format!("/proc/self/fd/{}", open.as_raw_fd());
     let flags = MsFlags::MS_REMOUNT | before.flags();
-    mount(None::<&str>, target.as_str(), None::<&str>, flags, None::<&str>).map_err(|error| {
+    mount(
+        None::<&str>,
+        target.as_str(),
+        None::<&str>,
+        flags,
+        None::<&str>,
+    )
+    .map_err(|error| {
         format!(
             "cannot mount {} read-write: {error}; see the kernel's log, and check the filesystem",
             place.display()
         )
     })?;
     if look(place)?.is_read_only() {
-        return Err(format!("{} is still read-only after the remount", place.display()));
+        return Err(format!(
+            "{} is still read-only after the remount",
+            place.display()
+        ));
     }
     Ok(format!("{} is mounted read-write again", place.display()))
 }

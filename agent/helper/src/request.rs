@@ -59,7 +59,11 @@ impl fmt::Display for Request {
             Request::Unfence { unit } => write!(f, "unfence {unit}"),
             Request::Kill { unit, cgroup } => write!(f, "kill {unit} in {cgroup}"),
             Request::Clean { remedy, dry_run } => {
-                write!(f, "clean {remedy}{}", if *dry_run { " (dry run)" } else { "" })
+                write!(
+                    f,
+                    "clean {remedy}{}",
+                    if *dry_run { " (dry run)" } else { "" }
+                )
             }
             Request::Remount { remedy } => write!(f, "remount {remedy}"),
             Request::Bounce { remedy } => write!(f, "bounce {remedy}"),

@@ -60,7 +60,10 @@ pub fn sweep(
             continue;
         }
         if clock::boottime() >= until {
-            return Err(format!("{}: the time was over before all was seen", directory.display()));
+            return Err(format!(
+                "{}: the time was over before all was seen",
+                directory.display()
+            ));
         }
         let Ok(stat) = statat(&open, name, AtFlags::SYMLINK_NOFOLLOW) else {
             continue;
@@ -81,7 +84,9 @@ pub fn sweep(
         // A file with another name elsewhere frees nothing.
         if stat.st_nlink == 1 {
             let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
-            swept.bytes = swept.bytes.saturating_add(blocks.saturating_mul(BLOCK_BYTES));
+            swept.bytes = swept
+                .bytes
+                .saturating_add(blocks.saturating_mul(BLOCK_BYTES));
         }
         if swept.names.len() < NAMED_MAX {
             let name = name.to_string_lossy();

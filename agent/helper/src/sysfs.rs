@@ -23,7 +23,10 @@ pub fn rebind(sys: &Path, rebind: &Rebind) -> Result<String, String> {
         Some(own) if own == rebind.driver => write(&driver.join("unbind"), name)?,
         Some(other) => {
             let device = rebind.device.display();
-            return Err(format!("{device} belongs to {other}, not to {}", rebind.driver));
+            return Err(format!(
+                "{device} belongs to {other}, not to {}",
+                rebind.driver
+            ));
         }
         // Taken from it before, and not given back.
         None => {}

@@ -14,11 +14,16 @@ pub fn open(path: &Path, how: OFlags) -> Result<OwnedFd, String> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fail = |part: &Path, error: rustix::io::Errno| match error {
         rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR => format!(
-            "{}: {} is no directory, or a link to one; links are not followed: name the place itself",
+            "{}: {} is no directory, or a link to one; links are not followed: name the place \
+             itself",
             path.display(),
             part.display()
         ),
-        other => format!("cannot open {} of {}: {other}", part.display(), path.display()),
+        other => format!(
+            "cannot open {} of {}: {other}",
+            part.display(),
+            path.display()
+        ),
     };
     let root = Path::new("/");
     let mut at = openat(CWD, root, flags | OFlags::PATH, Mode::empty())

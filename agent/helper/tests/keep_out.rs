@@ -46,6 +46,7 @@ impl World {
             units: self.dir.path().join("units"),
             cgroups: "/sys/fs/cgroup".into(),
             sys: "/sys".into(),
+            apart: None,
             systemctl: self.program("systemctl", systemctl),
             nft: self.program("nft", nft),
         }

@@ -2,8 +2,8 @@
 //! interface that goes down and up. Those that need root are left out for who is not.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
-    reason = "a panic is the error message of a test, in its helpers too"
+    clippy::disallowed_methods,
+    reason = "a panic is the error message of a test, and nothing of it must survive a crash"
 )]
 
 use std::fs;
@@ -16,7 +16,9 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nodemedic_helper::deeds::{Clean, Rebind};
 use nodemedic_helper::hands::Allowed;
-use nodemedic_helper::{Allow, Answer, Deed, Hands, Places, Request, links, mounts, restart, sysfs};
+use nodemedic_helper::{
+    Allow, Answer, Deed, Hands, Places, Request, links, mounts, restart, sysfs,
+};
 use nodemedic_protocol::Millis;
 
 fn clean(directories: &[&Path]) -> Deed {
@@ -95,7 +97,14 @@ async fn only_old_files_of_that_name_in_that_directory_go() {
     assert!(text.starts_with("removed 3 files"), "{text}");
     assert_eq!(
         names(&logs),
-        [".hidden.gz", "below.gz", "c.log", "link.gz", "linked-dir.gz", "young.gz"]
+        [
+            ".hidden.gz",
+            "below.gz",
+            "c.log",
+            "link.gz",
+            "linked-dir.gz",
+            "young.gz"
+        ]
     );
     assert_eq!(names(&below), ["d.gz"]);
     assert!(precious.exists(), "only a name of it is gone");
@@ -127,7 +136,12 @@ async fn a_directory_that_became_a_link_is_not_entered() {
 fn program(dir: &Path, name: &str, script: &str) -> PathBuf {
     let path = dir.join(name);
     let mut options = fs::OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o755).open(&path);
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o755)
+        .open(&path);
     writeln!(file.unwrap(), "#!/bin/sh\n{script}").unwrap();
     path
 }
@@ -147,11 +161,19 @@ async fn a_reboot_and_every_other_deed_need_their_own_declaration() {
         Request::Reboot {},
         Request::Bounce { remedy: srv() },
         Request::Rebind { remedy: srv() },
-        Request::Clean { remedy: srv(), dry_run: true },
-        Request::Remount { remedy: "other".to_owned() },
+        Request::Clean {
+            remedy: srv(),
+            dry_run: true,
+        },
+        Request::Remount {
+            remedy: "other".to_owned(),
+        },
     ] {
         let answer = none.act(&request).await;
-        assert!(matches!(answer, Answer::Refused(_)), "{request}: {answer:?}");
+        assert!(
+            matches!(answer, Answer::Refused(_)),
+            "{request}: {answer:?}"
+        );
     }
     assert!(!said.exists());
     let one = hands(places, &[("reboot", Deed::Reboot)]);
@@ -161,6 +183,34 @@ async fn a_reboot_and_every_other_deed_need_their_own_declaration() {
         fs::read_to_string(&said).unwrap(),
         "--system --no-ask-password --no-wall reboot\n"
     );
+}
+
+#[tokio::test]
+async fn what_must_see_the_host_is_done_by_a_unit_of_its_own_and_its_answer_is_that_of_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let answer = dir.path().join("remedy-srv.json");
+    let act = async |script: &str| {
+        let script = format!("[ \"$5\" = nodemedic-remedy@srv.service ] || exit 9\n{script}");
+        let places = Places {
+            apart: Some(dir.path().into()),
+            systemctl: program(dir.path(), "systemctl", &script),
+            ..Places::of_host(dir.path().join("state"))
+        };
+        let remedy = "srv".to_owned();
+        let one = hands(places, &[("srv", Deed::Remount("/srv".into()))]);
+        one.act(&Request::Remount { remedy }).await
+    };
+    let leave = |text: &str| format!("echo '{text}' > {}", answer.display());
+    let done = act(&leave(r#"{"done":"it is read-write again"}"#)).await;
+    assert_eq!(done, Answer::Done("it is read-write again".into()));
+    let failed = act(&leave(r#"{"failed":"no such device"}"#)).await;
+    assert_eq!(failed, Answer::Failed("no such device".into()));
+    // What the answer of before was does not count.
+    let Answer::Failed(text) = act("exit 1").await else {
+        panic!("a unit that failed was believed");
+    };
+    assert!(text.contains("failed with status 1"), "{text}");
+    assert!(!answer.exists());
 }
 
 #[tokio::test]
@@ -174,7 +224,10 @@ async fn units_are_restarted_in_order_and_not_beyond_one_that_fails() {
     let systemctl = program(dir.path(), "systemctl", &script);
     let units = ["db.service", "app.service", "web.service"].map(str::to_owned);
     let error = restart::restart(&systemctl, &units).await.unwrap_err();
-    assert!(error.contains("restart -- app.service failed with status 1"), "{error}");
+    assert!(
+        error.contains("restart -- app.service failed with status 1"),
+        "{error}"
+    );
     assert_eq!(
         fs::read_to_string(&said).unwrap(),
         "reset-failed db.service\nrestart db.service\nreset-failed app.service\n\
@@ -187,7 +240,11 @@ fn a_device_is_taken_from_its_own_driver_only() {
     let dir = tempfile::tempdir().unwrap();
     let bus = dir.path().join("bus/pci");
     let device = bus.join("devices/0000:03:00.0");
-    for directory in [&device, &bus.join("drivers/good"), &bus.join("drivers/other")] {
+    for directory in [
+        &device,
+        &bus.join("drivers/good"),
+        &bus.join("drivers/other"),
+    ] {
         fs::create_dir_all(directory).unwrap();
     }
     for file in ["good/bind", "good/unbind", "other/bind", "other/unbind"] {
@@ -229,14 +286,20 @@ fn what_became_read_only_is_read_write_again_with_its_other_options() {
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
         mount(Some("tmpfs"), &place, Some("tmpfs"), flags, Some("size=1m")).unwrap();
-        assert!(mounts::remount(&place).unwrap().contains("read-write already"));
+        assert!(
+            mounts::remount(&place)
+                .unwrap()
+                .contains("read-write already")
+        );
         let read_only = flags | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
         mount(none, &place, none, read_only, none).unwrap();
         fs::write(place.join("x"), "x").unwrap_err();
         mounts::remount(&place).unwrap();
         fs::write(place.join("x"), "x").unwrap();
         let text = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
-        let line = text.lines().find(|line| line.contains(place.to_str().unwrap()));
+        let line = text
+            .lines()
+            .find(|line| line.contains(place.to_str().unwrap()));
         let line = line.unwrap();
         assert!(line.contains("nosuid") && line.contains("noexec"), "{line}");
         let error = mounts::remount(&place.join("below")).unwrap_err();
@@ -248,7 +311,10 @@ fn what_became_read_only_is_read_write_again_with_its_other_options() {
 }
 
 fn ip(words: &str) -> String {
-    let ran = std::process::Command::new("ip").args(words.split(' ')).output().unwrap();
+    let ran = std::process::Command::new("ip")
+        .args(words.split(' '))
+        .output()
+        .unwrap();
     assert!(ran.status.success(), "ip {words}: {ran:?}");
     String::from_utf8_lossy(&ran.stdout).into_owned()
 }
@@ -256,20 +322,24 @@ fn ip(words: &str) -> String {
 #[test]
 fn an_interface_goes_down_and_up_and_one_that_is_down_is_left() {
     let done = apart(CloneFlags::CLONE_NEWNET, || {
-        ip("link add dummy-7 type dummy");
-        ip("address add 192.0.2.1/24 dev dummy-7");
+        ip("link add test-7 type veth peer name test-6");
+        ip("link set test-6 up");
+        ip("address add 192.0.2.1/24 dev test-7");
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_all().build().unwrap();
-        let error = runtime.block_on(links::bounce("dummy-7")).unwrap_err();
+        let error = runtime.block_on(links::bounce("test-7")).unwrap_err();
         assert!(error.contains("left as it is"), "{error}");
-        ip("link set dummy-7 up");
+        ip("link set test-7 up");
         ip("route add 198.51.100.0/24 via 192.0.2.2");
-        runtime.block_on(links::bounce("dummy-7")).unwrap();
-        assert!(ip("link show dummy-7").contains("UP"));
+        runtime.block_on(links::bounce("test-7")).unwrap();
+        assert!(ip("link show test-7").contains("UP"));
         // The kernel forgets such a route when the link goes down: so it was.
         assert!(!ip("route show").contains("198.51.100.0"));
-        let error = runtime.block_on(links::bounce("dummy-8")).unwrap_err();
-        assert!(error.starts_with("cannot find the interface dummy-8"), "{error}");
+        let error = runtime.block_on(links::bounce("test-8")).unwrap_err();
+        assert!(
+            error.starts_with("cannot find the interface test-8"),
+            "{error}"
+        );
     });
     if done.is_none() {
         println!("left out: no right to make a network namespace");

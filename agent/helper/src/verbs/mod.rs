@@ -12,6 +12,7 @@ mod unfence;
 use std::collections::BTreeSet;
 
 use crate::allow::Allow;
+use crate::apart;
 use crate::deeds::Deed;
 use crate::hands::Hands;
 use crate::ports::Port;
@@ -58,19 +59,43 @@ pub async fn act(hands: &Hands, warrant: &Warrant, request: &Request) -> Result<
         Request::Unfence { unit } => unfence::act(hands, unit).await,
         Request::Kill { cgroup, .. } => kill::act(hands, cgroup).await,
         Request::Reboot {} => reboot::act(hands).await,
-        Request::Clean { .. }
-        | Request::Remount { .. }
-        | Request::Bounce { .. }
-        | Request::Rebind { .. } => match &warrant.deed {
-            Some(Deed::Clean(clean)) => {
-                let dry_run = matches!(request, Request::Clean { dry_run: true, .. });
-                clean::act(clean, dry_run).await
+        Request::Bounce { .. } => remedy(hands, warrant, false).await,
+        Request::Clean { remedy: name, .. }
+        | Request::Remount { remedy: name }
+        | Request::Rebind { remedy: name } => {
+            let dry_run = matches!(request, Request::Clean { dry_run: true, .. });
+            match hands.places.apart.as_deref().filter(|_| !dry_run) {
+                Some(answers) => apart::ask(&hands.places.systemctl, answers, name).await,
+                None => remedy(hands, warrant, dry_run).await,
             }
-            Some(Deed::Remount(place)) => remount::act(place).await,
-            Some(Deed::Bounce(bounce)) => bounce::act(bounce).await,
-            Some(Deed::Rebind(rebind)) => rebind::act(hands, rebind).await,
-            Some(Deed::Restart(_) | Deed::Reboot) | None => Err(format!("{request}: not allowed")),
-        },
+        }
+    }
+}
+
+/// The request that has a remedy done, for who asks for it by its name.
+///
+/// # Errors
+/// When there is none, or it is for another way.
+pub fn request_of(allow: &Allow, name: &str, dry_run: bool) -> Result<Request, String> {
+    let remedy = name.to_owned();
+    match allow.remedies.get(name) {
+        Some(Deed::Clean(_)) => Ok(Request::Clean { remedy, dry_run }),
+        Some(deed) if dry_run => Err(format!("it would {deed}; only a clean-up can be tried dry")),
+        Some(Deed::Remount(_)) => Ok(Request::Remount { remedy }),
+        Some(Deed::Bounce(_)) => Ok(Request::Bounce { remedy }),
+        Some(Deed::Rebind(_)) => Ok(Request::Rebind { remedy }),
+        Some(deed @ (Deed::Restart(_) | Deed::Reboot)) => Err(format!("do that by hand: {deed}")),
+        None => Err(format!("the agent's configuration has no remedy {name}")),
+    }
+}
+
+async fn remedy(hands: &Hands, warrant: &Warrant, dry_run: bool) -> Result<String, String> {
+    match &warrant.deed {
+        Some(Deed::Clean(clean)) => clean::act(clean, dry_run).await,
+        Some(Deed::Remount(place)) => remount::act(place).await,
+        Some(Deed::Bounce(bounce)) => bounce::act(bounce).await,
+        Some(Deed::Rebind(rebind)) => rebind::act(hands, rebind).await,
+        Some(Deed::Restart(_) | Deed::Reboot) | None => Err("there is no such verb".to_owned()),
     }
 }
 
@@ -83,8 +108,8 @@ fn declared(allow: &Allow, name: &str, is: impl Fn(&Deed) -> bool) -> Result<War
             ..Warrant::default()
         }),
         None => Err(format!(
-            "the agent's configuration has no remedy {name} that does this: declare [remedy.{name}] \
-             there, then systemctl reload nodemedic-agent"
+            "the agent's configuration has no remedy {name} that does this: declare \
+             [remedy.{name}] there, then systemctl reload nodemedic-agent"
         )),
     }
 }
