@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 
 use nodemedic_agent_core::effect::LogLevel;
 use nodemedic_agent_core::memory::Memory;
-use nodemedic_agent_core::{Act, ActionId, Agent, Effect, Input};
+use nodemedic_agent_core::{Act, ActionId, Agent, Effect, Input, Treatment};
 use nodemedic_agent_host::manager::Units;
+use nodemedic_agent_host::remedies::Remedies;
 use nodemedic_agent_host::watchdog::WatchdogClient;
 use nodemedic_edge::clock;
 use nodemedic_protocol::event::Verb;
@@ -34,6 +35,8 @@ const WAITING_MAX: usize = 1024;
 pub struct Driver {
     /// Services and works.
     pub units: Units,
+    /// Remedies of the host.
+    pub remedies: Remedies,
     /// The disk.
     pub storage: Storage,
     /// The broker; absent when none is configured.
@@ -59,12 +62,14 @@ impl Driver {
     #[must_use]
     pub fn new(
         units: Units,
+        remedies: Remedies,
         storage: Storage,
         uplink: Option<Uplink>,
         watchdog: WatchdogClient,
     ) -> Driver {
         Driver {
             units,
+            remedies,
             storage,
             uplink,
             watchdog,
@@ -136,7 +141,7 @@ impl Driver {
             | Effect::SpoolTrim { .. }
             | Effect::Remember(_)
             | Effect::RememberLeases(_) => !self.storage.has_room(),
-            Effect::Act(_) | Effect::Promise(_) => !self.storage.state_is_kept(),
+            Effect::Act(_) | Effect::Treat(_) | Effect::Promise(_) => !self.storage.state_is_kept(),
             Effect::Publish { .. } => !self.storage.is_idle(),
             Effect::Watch(_) | Effect::Unwatch { .. } | Effect::Log { .. } => false,
         }
@@ -147,6 +152,7 @@ impl Driver {
             Effect::Watch(watch) => self.units.watch(watch),
             Effect::Unwatch { unit } => self.units.unwatch(&unit),
             Effect::Act(act) => self.act(act),
+            Effect::Treat(treatment) => self.treat(treatment),
             Effect::Publish { message, token } => self.publish(message, token),
             Effect::SpoolAppend(event) => {
                 let change = Change::Append(Box::new(event));
@@ -182,6 +188,17 @@ impl Driver {
         } else {
             tracing::info!("{} {}", act.verb, act.unit);
             self.units.act(act);
+        }
+    }
+
+    /// A use counts in a budget; while that cannot be written down nothing is done, but for what
+    /// makes room on the disk: that is known on this boot all the same.
+    fn treat(&self, treatment: Treatment) {
+        if self.memory_is_broken() && !self.remedies.frees_space(&treatment.remedy) {
+            let why = "it cannot be written down";
+            self.remedies.not_done(treatment.id, why);
+        } else {
+            self.remedies.treat(treatment);
         }
     }
 

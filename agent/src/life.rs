@@ -1,21 +1,21 @@
 //! From start to end: what is opened in which order, the event loop, reload and farewell.
 
 mod answer;
+mod wiring;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use nodemedic_agent_core::{Agent, Facts, Input};
-use nodemedic_agent_host::helper::Helper;
 use nodemedic_agent_host::inject::Injector;
-use nodemedic_agent_host::manager::{UnitSettings, Units};
+use nodemedic_agent_host::manager::Units;
 use nodemedic_agent_host::plugin::Plugins;
 use nodemedic_agent_host::sampler::thread::SamplerThread;
 use nodemedic_agent_host::watchdog::{WatchdogClient, confirm, last_words};
 use nodemedic_agent_host::{boot, inventory};
 use nodemedic_edge::{clock, files, tls};
 use nodemedic_protocol::sample::Sample;
-use nodemedic_protocol::{BootId, Boottime, Millis};
+use nodemedic_protocol::{Boottime, Millis};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -141,7 +141,7 @@ impl Life {
         }
         let (outbox, inputs) = mpsc::channel(INPUTS_MAX);
         let (confirmer, questions) = confirm::questions();
-        let unit_settings = unit_settings(&settings, session.boot_id.clone(), seed);
+        let (remedies, unit_settings) = wiring::hands(&settings, &session, seed, &outbox);
         let units = Units::new(unit_settings, confirmer, outbox.clone());
         let watchdog = WatchdogClient::start(
             settings.watchdog.clone(),
@@ -165,7 +165,7 @@ impl Life {
         .context("cannot start the sampler's thread")?;
         let socket = Socket::open(&settings.run.join("agent.sock"))?;
         Ok(Life {
-            driver: Driver::new(units, storage, uplink, watchdog),
+            driver: Driver::new(units, remedies, storage, uplink, watchdog),
             settings,
             config_path,
             agent,
@@ -199,6 +199,7 @@ impl Life {
                     self.agent.handle(clock::now(), input);
                 }
                 Woken::Sampled(sample) => {
+                    self.look_at_packages(self.agent.may_treat());
                     self.agent.handle(clock::now(), Input::Sample(sample));
                 }
                 Woken::Written(written) => self.driver.written(&written, clock::boottime()),
@@ -283,6 +284,7 @@ impl Life {
             Ok(settings) => {
                 self.plugins.set(&settings.plugins);
                 self.driver.units.allow(settings.allow.clone());
+                self.driver.remedies.set(settings.deeds.clone());
                 let core = Box::new(settings.core.clone());
                 self.settings = settings;
                 self.agent.handle(now, Input::Reconfigured(core));
@@ -330,30 +332,6 @@ impl Life {
 
 /// Where cgroups are.
 pub(crate) const CGROUPS: &str = "/sys/fs/cgroup";
-
-/// The packaged agent is not root, and its helper is; an agent that is root helps itself.
-fn helper(settings: &Settings) -> Helper {
-    if nix::unistd::geteuid().is_root() {
-        let allow = settings.allow.clone();
-        Helper::here(settings.fenced.clone(), CGROUPS.into(), allow)
-    } else {
-        Helper::behind(nodemedic_helper::SOCKET.into())
-    }
-}
-
-fn unit_settings(settings: &Settings, boot_id: BootId, seed: u64) -> UnitSettings {
-    UnitSettings {
-        state: settings.state.clone(),
-        run: settings.run.clone(),
-        boot_id,
-        bus_address: None,
-        cgroup_root: CGROUPS.into(),
-        seed,
-        // This very program, also after its file was replaced by an upgrade.
-        gate_program: "/proc/self/exe".into(),
-        helper: helper(settings),
-    }
-}
 
 async fn heard(uplink: Option<&mut Uplink>) -> Option<Input> {
     match uplink {

@@ -1,8 +1,9 @@
 //! When the package manager's lock is looked at: in the moment in which something may have to be
 //! done, and, while that waits, once in each turn of the loop. Never otherwise.
 
-use nodemedic_agent_core::{Input, Seen, Verdict};
+use nodemedic_agent_core::{Input, Seen, ToNode, Verdict};
 use nodemedic_agent_host::packages::PackageLocks;
+use nodemedic_protocol::message::{Command, CommandBody};
 use nodemedic_protocol::{Boottime, Millis};
 
 /// Five hundred units that fail in one moment are one look.
@@ -26,7 +27,7 @@ impl Packages {
     }
 }
 
-/// Whether an input may make the core restart something.
+/// Whether an input may make the core restart something, or do something about the host.
 #[must_use]
 pub const fn may_lead_to_an_act(input: &Input) -> bool {
     matches!(
@@ -38,5 +39,14 @@ pub const fn may_lead_to_an_act(input: &Input) -> bool {
             verdict: Verdict::Fail(_),
             ..
         } | Input::ActionEnded { .. }
+            | Input::TreatmentEnded { .. }
+            | Input::PluginReport { .. }
+            | Input::Received {
+                message: ToNode::Command(Command {
+                    body: CommandBody::Reboot,
+                    ..
+                }),
+                ..
+            }
     )
 }

@@ -2,6 +2,8 @@
 
 use nodemedic_protocol::WallTime;
 use nodemedic_protocol::api::{RebootStep, RebootView};
+use nodemedic_protocol::event::Outcome;
+use nodemedic_protocol::remedy::{HostReboot, RemedyRecord, RemedyStep};
 
 use crate::out::{Cell, Paint, ago};
 
@@ -15,6 +17,28 @@ pub fn step(step: &RebootStep) -> (String, Paint) {
         RebootStep::Dropped { .. } | RebootStep::Emptying => Paint::Plain,
     };
     (format!("reboot: {step}"), paint)
+}
+
+/// What a remedy of a host did, and how that stands out.
+pub fn remedy(record: &RemedyRecord) -> (String, Paint) {
+    let paint = match &record.step {
+        RemedyStep::Ended(Outcome::Done) => Paint::Plain,
+        RemedyStep::Ended(Outcome::Failed(_) | Outcome::TimedOut) => Paint::Bad,
+        RemedyStep::Ended(Outcome::Interrupted) => Paint::Warn,
+        RemedyStep::Advised | RemedyStep::LeftOut(_) => Paint::Warn,
+    };
+    (record.to_string(), paint)
+}
+
+/// What became of a reboot that a host wanted, and how that stands out.
+pub fn of_host(step: &HostReboot) -> (String, Paint) {
+    let paint = match step {
+        HostReboot::Well { .. } => Paint::Good,
+        HostReboot::Failed { .. } => Paint::Bad,
+        HostReboot::Dropped { .. } | HostReboot::Back { .. } => Paint::Plain,
+        HostReboot::Wanted { .. } | HostReboot::Begun { .. } => Paint::Warn,
+    };
+    (step.to_string(), paint)
 }
 
 /// Where a reboot is, in a sentence.

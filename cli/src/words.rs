@@ -183,6 +183,8 @@ pub fn node_event(event: &Event) -> (String, Paint) {
             device_reset,
             words,
         } => (watchdog(*device_reset, words.as_ref()), Paint::Bad),
+        EventKind::Remedy(record) => reboot::remedy(record),
+        EventKind::Reboot(step) => reboot::of_host(step),
         EventKind::BundleTaken {
             name,
             why,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::health::{Component, Reason, Severity};
 use crate::ids::{BootId, Generation, Seq, StreamId};
+use crate::remedy::{HostReboot, RemedyRecord};
 use crate::time::{Boottime, Millis, WallTime};
 
 /// One thing that happened.
@@ -105,6 +106,10 @@ pub enum EventKind {
         /// Which and why.
         error: String,
     },
+    /// A remedy of the host was done, or advised, or left out.
+    Remedy(RemedyRecord),
+    /// What became of a reboot that the host wanted for itself.
+    Reboot(HostReboot),
     /// The watchdog acted: what the device says of this boot, and what was written down before.
     /// Told once.
     WatchdogActed {

@@ -144,6 +144,8 @@ pub enum Reason {
     Paused,
     /// The package manager has been at work for so long that healing no longer waits for it.
     PackageManagerBusy,
+    /// No declared remedy has helped: a person is needed.
+    RemediesSpent,
     /// A plugin's own word.
     Other(String),
 }
@@ -171,6 +173,7 @@ impl fmt::Display for Reason {
             Reason::ConfigRefused => "configuration refused",
             Reason::Paused => "paused",
             Reason::PackageManagerBusy => "package manager busy",
+            Reason::RemediesSpent => "remedies spent",
             Reason::Other(text) => text,
         })
     }

@@ -116,6 +116,10 @@ name!(
     ServiceName, "service name"
 );
 name!(
+    /// A remedy that one host's own configuration declares for the host itself.
+    RemedyName, "remedy name"
+);
+name!(
     /// One boot of one host: the kernel's `random/boot_id`.
     BootId, "boot id"
 );

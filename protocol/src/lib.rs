@@ -23,6 +23,7 @@ pub mod message;
 mod mutation;
 pub mod plugin;
 pub mod reboot;
+pub mod remedy;
 pub mod rng;
 pub mod sample;
 pub mod time;
@@ -31,7 +32,7 @@ pub mod work;
 
 pub use health::{Component, Condition, Level, Severity};
 pub use ids::{
-    BootId, CommandId, DeviceName, Epoch, Generation, NodeId, Revision, Seq, ServiceName,
-    SessionId, SiteId, StreamId, WorkName,
+    BootId, CommandId, DeviceName, Epoch, Generation, NodeId, RemedyName, Revision, Seq,
+    ServiceName, SessionId, SiteId, StreamId, WorkName,
 };
 pub use time::{Boottime, Millis, Now, WallTime};

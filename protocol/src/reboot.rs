@@ -1,7 +1,7 @@
 //! Reboots that a host wants: what it says of them in each heartbeat.
 //!
 //! A wish is answered by [`crate::message::CommandBody::Reboot`], the permit: bound to one boot and
-//! void after a moment of that boot's clock. docs/adr/0019-reboots-and-remedies.md has the argument.
+//! void after a moment of that boot's clock. Why: docs/adr/0019-reboots-and-remedies.md.
 
 use alloc::string::String;
 

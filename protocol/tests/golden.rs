@@ -16,6 +16,8 @@ use nodemedic_protocol::diagnose::{Bundle, Section};
 use nodemedic_protocol::event::*;
 use nodemedic_protocol::inventory::*;
 use nodemedic_protocol::message::*;
+use nodemedic_protocol::reboot::{RebootWanted, RebootWord};
+use nodemedic_protocol::remedy::{HostReboot, RemedyRecord, RemedyStep};
 use nodemedic_protocol::sample::*;
 use nodemedic_protocol::topic::{Kind, Topic};
 use nodemedic_protocol::work::*;
@@ -403,17 +405,74 @@ fn coordinator_state() -> CoordinatorState {
     }
 }
 
+/// What a host says that wants a reboot.
+fn heartbeat_reboot() -> Heartbeat {
+    Heartbeat {
+        reboot: Some(RebootWord::Wanted(RebootWanted {
+            why: "filesystem /srv: read-only".into(),
+            since: WallTime(1_795_000_000_000),
+            stay_out: Millis(600_000),
+        })),
+        ..heartbeat()
+    }
+}
+
+/// The answer to it.
+fn command_reboot() -> Command {
+    Command {
+        body: CommandBody::Reboot,
+        ..command()
+    }
+}
+
+/// Remedies, and a reboot of the host's own.
+fn remedies_batch() -> EventBatch {
+    let budget = BudgetUse {
+        used: 1,
+        of: 3,
+        window: Millis(3_600_000),
+    };
+    let kinds = [
+        EventKind::Remedy(RemedyRecord {
+            remedy: RemedyName::new("old-logs").unwrap(),
+            step: RemedyStep::Ended(Outcome::Done),
+            cause: "filesystem /var: space low: 4% left".into(),
+            command: "remove files *.gz older than 7d in /var/log/app: removed 3 files".into(),
+            took: Millis(12),
+            evidence: BTreeMap::from([("available_percent".into(), "4".into())]),
+            budget: Some(budget),
+        }),
+        EventKind::Reboot(HostReboot::Begun {
+            permit: Some(CommandId::new("c4-17").unwrap()),
+            why: "filesystem /srv: read-only".into(),
+            budget,
+        }),
+        EventKind::Reboot(HostReboot::Well {
+            well_for: Millis(600_000),
+        }),
+    ];
+    let mut batch = event_batch();
+    batch.events.truncate(kinds.len());
+    for (event, kind) in batch.events.iter_mut().zip(kinds) {
+        event.kind = kind;
+    }
+    batch
+}
+
 fn messages() -> Vec<(&'static str, Message)> {
     vec![
         ("presence", Message::Presence(presence())),
         ("birth", Message::Birth(Box::new(birth()))),
         ("heartbeat", Message::Heartbeat(heartbeat())),
+        ("heartbeat-reboot", Message::Heartbeat(heartbeat_reboot())),
         ("health", Message::Health(health())),
         ("sample", Message::Sample(Box::new(sample()))),
         ("event", Message::Event(event_batch())),
         ("event-hands", Message::Event(hands_batch())),
+        ("event-remedies", Message::Event(remedies_batch())),
         ("work", Message::Work(work())),
         ("command", Message::Command(command())),
+        ("command-reboot", Message::Command(command_reboot())),
         ("ack", Message::Ack(ack())),
         ("lease", Message::Lease(lease())),
         ("coordinator", Message::Coordinator(coordinator_state())),

@@ -27,6 +27,7 @@ use crate::memory::{LeaseMemory, Memory, VERSION};
 use crate::mutation::Mutation;
 use crate::out::Out;
 use crate::outbox::Outbox;
+use crate::remedy::Doctor;
 use crate::report::Report;
 use crate::supervisor::{Ledger, Manners, Pauses, Supervisor, Tools};
 use crate::unit::UnitKey;
@@ -48,6 +49,7 @@ pub struct Agent {
     pub(crate) outbox: Outbox,
     pub(crate) report: Report,
     pub(crate) inbox: Inbox,
+    pub(crate) doctor: Doctor,
     pub(crate) enforcement: Enforcement,
     /// Whether anybody may have been told on this boot that promises are enforced.
     pub(crate) declared: bool,
@@ -84,13 +86,6 @@ impl Agent {
         leases.mutation = config.mutation;
         works.mutation = config.mutation;
         let of_boot = facts.leases.as_ref().filter(|m| m.boot_id == boot_id);
-        out.event(
-            Component::Agent("self".to_string()),
-            EventKind::AgentStarted {
-                version: facts.version.clone(),
-                new_boot: !same_boot,
-            },
-        );
         let mut agent = Agent {
             supervisor: Supervisor::new(
                 Tools {
@@ -113,6 +108,7 @@ impl Agent {
             outbox: Outbox::new(boot_id.clone(), facts.spool.clone(), memory.dropped_events),
             report: Report::new(facts.session.clone(), now.boot),
             inbox: Inbox::default(),
+            doctor: Doctor::restored(boot_id.clone(), memory.remedies.clone(), now.boot),
             enforcement: Enforcement::None,
             declared: of_boot.is_some_and(|m| m.declared)
                 || memory.declared_on.as_ref() == Some(&boot_id),
@@ -130,11 +126,22 @@ impl Agent {
             config,
             facts,
         };
-        agent.end_pretence(&mut out);
-        agent.watch_services(&mut out);
-        agent.drop_strangers(&mut out);
+        agent.begin(&mut out, !same_boot);
         agent.turn(out);
         agent
+    }
+
+    /// The first of all that this run does.
+    fn begin(&mut self, out: &mut Out, new_boot: bool) {
+        let version = self.facts.version.clone();
+        out.event(
+            Component::Agent("self".to_string()),
+            EventKind::AgentStarted { version, new_boot },
+        );
+        self.doctor.recall(out, &self.config.remedies, new_boot);
+        self.end_pretence(out);
+        self.watch_services(out);
+        self.drop_strangers(out);
     }
 
     /// Takes one input.
@@ -183,7 +190,10 @@ impl Agent {
         let words = self.last_words.due().map(|at| (at, Wake::LastWords));
         let pauses = &self.supervisor.manners().pauses;
         let pause = pauses.next_end().map(|at| (at, Wake::Pause));
-        [lease, unit, heartbeat, outbox, stale, words, pause]
+        let remedies = &self.config.remedies;
+        let remedy = self.doctor.next_wake(self.clock.boot, &self.book, remedies);
+        let remedy = remedy.map(|at| (at, Wake::Remedy));
+        [lease, unit, heartbeat, outbox, stale, words, pause, remedy]
             .into_iter()
             .flatten()
             .min()
@@ -203,6 +213,12 @@ impl Agent {
             | Input::Probed { .. }
             | Input::NotBegun { .. }
             | Input::ActionEnded { .. }) => self.take_said(out, said),
+            Input::TreatmentEnded {
+                id,
+                outcome,
+                command,
+                took,
+            } => self.treated(out, (id, outcome), (command, took)),
             hold @ (Input::PackageManager { .. } | Input::Pause { .. } | Input::Resume { .. }) => {
                 self.take_hold(out, hold);
             }
@@ -270,6 +286,7 @@ impl Agent {
         }
         self.judge_packages(&mut out);
         self.judge_self(&mut out);
+        self.doctor_turn(&mut out);
         let mut spool = Vec::new();
         for (component, kind) in core::mem::take(&mut out.events) {
             let max = self.config.spool_events_max;
@@ -350,6 +367,7 @@ impl Agent {
             conditions: self.book.all(),
             dropped_events: self.outbox.dropped(),
             watchdog_told: self.last_words.told().clone(),
+            remedies: self.doctor.memory(),
             declared_on: self.declared.then(|| self.facts.session.boot_id.clone()),
             ..Memory::default()
         };

@@ -22,20 +22,20 @@ pub const WINDOW_MAX: Millis = Millis::from_secs(7 * 24 * 3600);
 /// to keep a few kilobytes is ill.
 pub(crate) const BEGIN_WITHIN: Millis = Millis::from_secs(10);
 
-/// All budgets of this host.
+/// All budgets of one sort: those of units, or those of remedies.
 #[derive(Clone, Debug)]
-pub(crate) struct Budget {
+pub(crate) struct Budget<K = UnitKey> {
     boot_id: BootId,
-    uses: Vec<Use>,
+    uses: Vec<Use<K>>,
 }
 
-impl Budget {
-    pub(crate) const fn new(boot_id: BootId, uses: Vec<Use>) -> Budget {
+impl<K: Clone + PartialEq> Budget<K> {
+    pub(crate) const fn new(boot_id: BootId, uses: Vec<Use<K>>) -> Budget<K> {
         Budget { boot_id, uses }
     }
 
     /// At least how long ago a use was.
-    fn age(&self, now: Now, used: &Use) -> Millis {
+    fn age(&self, now: Now, used: &Use<K>) -> Millis {
         if used.boot_id == self.boot_id {
             now.boot.since(used.at)
         } else {
@@ -44,7 +44,7 @@ impl Budget {
     }
 
     /// Uses of a unit within the window.
-    pub(crate) fn used(&self, now: Now, unit: &UnitKey, window: Millis) -> u32 {
+    pub(crate) fn used(&self, now: Now, unit: &K, window: Millis) -> u32 {
         let count = self
             .uses
             .iter()
@@ -60,7 +60,7 @@ impl Budget {
     pub(crate) fn take(
         &mut self,
         now: Now,
-        unit: &UnitKey,
+        unit: &K,
         policy: &RestartPolicy,
     ) -> Result<BudgetUse, BudgetUse> {
         self.forget_old(now);
@@ -83,20 +83,20 @@ impl Budget {
     }
 
     /// The newest use of this unit on this boot was none: nothing was restarted.
-    pub(crate) fn give_back(&mut self, unit: &UnitKey) {
-        let of_this = |u: &Use| u.unit == *unit && u.boot_id == self.boot_id;
+    pub(crate) fn give_back(&mut self, unit: &K) {
+        let of_this = |u: &Use<K>| u.unit == *unit && u.boot_id == self.boot_id;
         if let Some(at) = self.uses.iter().rposition(of_this) {
             self.uses.remove(at);
         }
     }
 
     /// A fresh budget, on a person's word.
-    pub(crate) fn renew(&mut self, unit: &UnitKey) {
+    pub(crate) fn renew(&mut self, unit: &K) {
         self.uses.retain(|u| u.unit != *unit);
     }
 
     /// What must be kept.
-    pub(crate) fn uses(&self) -> Vec<Use> {
+    pub(crate) fn uses(&self) -> Vec<Use<K>> {
         self.uses.clone()
     }
 

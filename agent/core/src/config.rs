@@ -10,6 +10,7 @@ use nodemedic_protocol::work::{ProbeSpec, Run};
 use nodemedic_protocol::{Millis, NodeId, ServiceName};
 
 use crate::mutation::Mutations;
+use crate::remedy::Remedies;
 
 /// Live settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Config {
     pub work_restart: RestartPolicy,
     /// What holds for the healing of all services.
     pub healing: Healing,
+    /// What the host may do about itself.
+    pub remedies: Remedies,
     /// When a measured value is a condition.
     pub rules: Rules,
     /// Most events that wait to be stored by the coordinator; then the drop rule applies.
@@ -65,6 +68,7 @@ impl Config {
             services: BTreeMap::new(),
             work_restart: RestartPolicy::default(),
             healing: Healing::default(),
+            remedies: Remedies::new(),
             rules: Rules::default(),
             spool_events_max: SPOOL_EVENTS_MAX,
             mutation: Mutations::NONE,

@@ -12,7 +12,7 @@ use core::fmt;
 use nodemedic_protocol::event::{Event, Verb};
 use nodemedic_protocol::message::Message;
 use nodemedic_protocol::work::{ProbeSpec, Run};
-use nodemedic_protocol::{Boottime, Generation, Millis, Seq, WorkName};
+use nodemedic_protocol::{Boottime, Generation, Millis, RemedyName, Seq, WorkName};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Hooks;
@@ -78,6 +78,8 @@ pub enum Effect {
     /// Keep this over restarts of the agent on this boot; it need not survive a crash of the host,
     /// so it belongs on a tmpfs.
     RememberLeases(LeaseMemory),
+    /// Have a remedy of the host done; answered by `Input::TreatmentEnded`.
+    Treat(Treatment),
     /// All promises that the watchdog is to enforce, replacing those before.
     Promise(Vec<Promise>),
     /// One line for the log.
@@ -132,6 +134,21 @@ pub struct Act {
     pub gate: Option<Gate>,
     /// What runs before and after a restart of that rung.
     pub hooks: Option<Hooks>,
+}
+
+/// One use of a remedy of the host. The edge knows from the configuration what the remedy does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Treatment {
+    /// Names it, for its end.
+    pub id: u64,
+    /// Which remedy.
+    pub remedy: RemedyName,
+    /// Whether it reboots the host: never without its memory on the disk.
+    pub reboots: bool,
+    /// After so long it is over: `TimedOut`.
+    pub timeout: Millis,
+    /// After this moment it is not begun any more: the use that it took counts from here.
+    pub begin_by: Boottime,
 }
 
 /// What must stand when exclusive work starts. The core looked when it made the act; between that
@@ -191,6 +208,8 @@ pub enum Wake {
     Unit(UnitKey),
     /// A pause ends.
     Pause,
+    /// A remedy has had its time to help, or a host its time to be well after a reboot.
+    Remedy,
     /// The next heartbeat is due.
     Heartbeat,
     /// Events wait for too long to be stored.

@@ -174,7 +174,7 @@ impl Agent {
         let manners = self.supervisor.manners();
         manners.settings.respect_package_manager
             && manners.packages.is_some()
-            && self.supervisor.has_due()
+            && (self.supervisor.has_due() || self.doctor.has_due())
     }
 
     /// What holds for all services, for people.

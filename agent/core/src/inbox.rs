@@ -6,7 +6,7 @@ use alloc::string::{String, ToString};
 
 use nodemedic_protocol::event::EventKind;
 use nodemedic_protocol::message::{Ack, Answer, Command, CommandBody, LeaseAck, Message, Refusal};
-use nodemedic_protocol::{Boottime, Component, Millis};
+use nodemedic_protocol::{Boottime, CommandId, Component, Millis};
 
 use crate::agent::Agent;
 use crate::effect::LogLevel;
@@ -95,7 +95,8 @@ impl Agent {
             Some(refusal) => Answer::Refused(refusal),
             None => {
                 self.epoch_seen = command.epoch;
-                self.obey(out, command.body)
+                self.doctor.hear(out.now.boot);
+                self.obey(out, &id, command.body)
             }
         };
         if let Answer::Refused(refusal) = &answer {
@@ -129,15 +130,13 @@ impl Agent {
         }
     }
 
-    fn obey(&mut self, out: &mut Out, body: CommandBody) -> Answer {
+    fn obey(&mut self, out: &mut Out, id: &CommandId, body: CommandBody) -> Answer {
         match body {
             CommandBody::Rebirth => {
                 self.report.rebirth();
                 Answer::Taken
             }
-            CommandBody::Reboot => Answer::Refused(Refusal::NotNow {
-                why: "no reboot is wanted".to_string(),
-            }),
+            CommandBody::Reboot => self.permitted(out, id),
             CommandBody::Assign(assignment) => match self.works.take(assignment, out.now.boot) {
                 Ok(gone) => {
                     for work in gone {
@@ -168,6 +167,7 @@ impl Agent {
             return;
         }
         self.epoch_seen = ack.epoch;
+        self.doctor.hear(out.now.boot);
         let named = if mutation.has(Mutation::AckRenewsAll) {
             self.works.all_grants()
         } else {

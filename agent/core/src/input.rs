@@ -45,6 +45,17 @@ pub enum Input {
         /// Full names of those without which it does not run.
         requires: Vec<String>,
     },
+    /// An `Effect::Treat` is over, or was not begun.
+    TreatmentEnded {
+        /// Which.
+        id: u64,
+        /// How it ended.
+        outcome: Outcome,
+        /// What was done.
+        command: String,
+        /// How long it took.
+        took: Millis,
+    },
     /// Packages are being installed or removed, or no longer are. Said before what may lead to an
     /// act.
     PackageManager {

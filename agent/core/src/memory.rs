@@ -15,6 +15,7 @@ use nodemedic_protocol::{
 use serde::{Deserialize, Serialize};
 
 use crate::effect::ActionId;
+use crate::remedy::memory::RemedyMemory;
 use crate::unit::UnitKey;
 
 /// Version of the stored form.
@@ -62,6 +63,9 @@ pub struct Memory {
     /// What was already told of the watchdog's last words and resets.
     #[serde(default)]
     pub watchdog_told: WatchdogTold,
+    /// Remedies of the host, and its own reboots.
+    #[serde(default)]
+    pub remedies: RemedyMemory,
     /// The newest boot on which it was declared that promises are enforced; for when the file of
     /// leases, which says it too, is lost.
     #[serde(default)]
@@ -98,6 +102,7 @@ impl Default for Memory {
             conditions: Vec::new(),
             dropped_events: 0,
             watchdog_told: WatchdogTold::default(),
+            remedies: RemedyMemory::default(),
             declared_on: None,
         }
     }
@@ -139,9 +144,9 @@ pub struct WorkMemory {
 
 /// One use of a restart budget.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Use {
+pub struct Use<K = UnitKey> {
     /// Whose.
-    pub unit: UnitKey,
+    pub unit: K,
     /// On which boot.
     pub boot_id: BootId,
     /// The latest moment at which it may have begun, on that boot's clock.

@@ -11,6 +11,7 @@ use nodemedic_protocol::local::LinkStatus;
 use nodemedic_protocol::message::{
     Birth, GoingDown, Health, Heartbeat, Message, Presence, Session, WorkReport,
 };
+use nodemedic_protocol::reboot::RebootWord;
 use nodemedic_protocol::sample::Sample;
 use nodemedic_protocol::work::WorkStatus;
 use nodemedic_protocol::{Boottime, Condition, Epoch, Level, Millis, Revision, Seq};
@@ -24,6 +25,7 @@ pub(crate) struct Picture {
     pub level: Level,
     pub conditions: Vec<Condition>,
     pub drain_wanted: Option<String>,
+    pub reboot: Option<RebootWord>,
     pub works: Vec<WorkStatus>,
     pub revision: Revision,
     pub epoch_seen: Epoch,
@@ -184,7 +186,7 @@ impl Report {
             epoch_seen: picture.epoch_seen,
             level: picture.level,
             drain_wanted: picture.drain_wanted.clone(),
-            reboot: None,
+            reboot: picture.reboot.clone(),
             works: picture.works.clone(),
         }
     }

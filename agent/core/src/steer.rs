@@ -356,6 +356,7 @@ impl Agent {
             .filter(|(_, service)| service.when_spent == WhenSpent::FenceAndDrain)
             .find_map(|(name, _)| ledger.fenced(name))
             .map(|fenced| format!("service {} is fenced: {}", fenced.service, fenced.cause))
+            .or_else(|| self.doctor.given_up())
     }
 
     /// True while something that should be seen is not.

@@ -51,7 +51,7 @@ impl Agent {
                 epoch_seen: picture.epoch_seen,
                 revision: picture.revision,
                 stream: stream.clone(),
-                reboot: None,
+                reboot: picture.reboot.clone(),
                 works: picture.works.clone(),
             },
         );
@@ -63,6 +63,7 @@ impl Agent {
             level: self.level(),
             conditions: self.book.all(),
             drain_wanted: self.drain_wanted(),
+            reboot: self.doctor.word(),
             works: self.work_statuses(),
             revision: self.works.revision(),
             epoch_seen: self.epoch_seen,
@@ -70,7 +71,7 @@ impl Agent {
     }
 
     /// How well the host is. What was not looked at yet is unknown, not healthy.
-    fn level(&self) -> Level {
+    pub(crate) fn level(&self) -> Level {
         let level = level_of(&self.book.all());
         if self.is_blind() {
             level.max(Level::Unknown)

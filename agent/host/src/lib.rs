@@ -13,6 +13,7 @@ pub mod manager;
 pub mod packages;
 pub mod plugin;
 pub mod probe;
+pub mod remedies;
 pub mod sampler;
 pub mod spool;
 pub mod store;

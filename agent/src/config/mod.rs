@@ -6,6 +6,7 @@ mod broker;
 mod healing;
 mod paths;
 mod raw;
+mod remedy;
 mod rules;
 mod service;
 #[cfg(test)]
@@ -19,8 +20,8 @@ use nodemedic_agent_core::Config;
 use nodemedic_agent_host::plugin::PluginSpec;
 use nodemedic_agent_host::sampler::Roots;
 use nodemedic_edge::config::{self, ConfigError};
-use nodemedic_helper::Allow;
-use nodemedic_protocol::{Millis, SiteId};
+use nodemedic_helper::{Allow, Deed};
+use nodemedic_protocol::{Millis, RemedyName, SiteId};
 
 pub use broker::{Broker, BrokerTls};
 
@@ -50,6 +51,8 @@ pub struct Settings {
     pub last_words: PathBuf,
     /// The sampler.
     pub sampling: Sampling,
+    /// What each remedy of the host does.
+    pub deeds: BTreeMap<RemedyName, Deed>,
     /// Plugins.
     pub plugins: BTreeMap<String, PluginSpec>,
     /// Faults on purpose.

@@ -8,6 +8,8 @@ use nodemedic_edge::works::Probe;
 use nodemedic_protocol::Millis;
 use serde::Deserialize;
 
+use super::remedy::RawRemedy;
+
 /// `agent.toml` and the files of `agent.d`, merged.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -38,6 +40,8 @@ pub struct Raw {
     pub service: BTreeMap<String, RawService>,
     /// Plugins.
     pub plugin: BTreeMap<String, RawPlugin>,
+    /// What the host may do about itself.
+    pub remedy: BTreeMap<String, RawRemedy>,
     /// When a measured value is a condition.
     pub rules: RawRules,
     /// Faults on purpose.

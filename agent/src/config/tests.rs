@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use nodemedic_agent_core::config::{RestartPolicy, Retry, WhenSpent};
+use nodemedic_protocol::Severity;
 use nodemedic_protocol::healing::Mode;
 use nodemedic_protocol::sample::PerMille;
 use nodemedic_protocol::work::{Check, Run};
@@ -96,8 +97,39 @@ fn a_full_configuration_is_read_as_it_is_meant() {
     let of_root = nodemedic_helper::Allow::from_config(&fixtures().join("good-full.toml"));
     let of_root = of_root.unwrap();
     assert_eq!(settings.allow.services, of_root.services);
+    assert_eq!(settings.allow.remedies, of_root.remedies);
     assert_eq!(of_root.services["nginx.service"].len(), 2);
     assert!(of_root.unit("orders@db.service").is_ok());
+}
+
+#[test]
+fn remedies_are_read_as_they_are_meant() {
+    let settings = load(&fixtures().join("good-full.toml")).unwrap();
+    let remedy = |name: &str| {
+        let name = RemedyName::new(name).unwrap();
+        (&settings.core.remedies[&name], &settings.deeds[&name])
+    };
+    let (logs, deed) = remedy("old-logs");
+    assert_eq!((logs.step, logs.max, logs.mode), (2, 4, Mode::Advise));
+    assert_eq!(logs.after, Millis::from_secs(30));
+    assert_eq!(logs.settle, Millis::from_secs(180));
+    assert_eq!(logs.window, Millis::from_secs(7200));
+    assert_eq!(logs.timeout, Millis::from_secs(20));
+    assert_eq!(logs.when[0].severity, Severity::Warning);
+    assert_eq!(logs.does, "remove files *.gz older than 7d in /var/log/app");
+    assert_eq!(deed.to_string(), logs.does);
+    let (net, deed) = remedy("net");
+    assert_eq!((net.step, net.max, net.mode), (1, 3, Mode::Act));
+    assert_eq!(net.when[0].severity, Severity::Critical);
+    assert!(matches!(deed, Deed::Bounce(bounce) if bounce.carrying_broker));
+    let (reboot, deed) = remedy("reboot");
+    assert_eq!((reboot.step, reboot.max), (100, 2));
+    assert_eq!(reboot.window, Millis::from_secs(24 * 3600));
+    let policy = reboot.reboot.unwrap();
+    assert_eq!(policy.cut_off_after, Some(Millis::from_secs(3600)));
+    assert_eq!(policy.stay_out, Millis::from_secs(900));
+    assert_eq!(deed, &Deed::Reboot);
+    assert_eq!(settings.core.remedies.len(), 6);
 }
 
 #[test]

@@ -11,7 +11,9 @@ use nodemedic_agent_host::sampler::Roots;
 use nodemedic_protocol::{Millis, NodeId, ServiceName, SiteId};
 
 use super::raw::{Raw, RawInject, RawPlugin, RawSampling};
-use super::{Inject, Mistake, Sampling, Settings, allow, broker, healing, paths, rules, service};
+use super::{
+    Inject, Mistake, Sampling, Settings, allow, broker, healing, paths, remedy, rules, service,
+};
 
 /// A faster sampler costs more than it shows: the kernel's own averages are over ten seconds.
 const SAMPLE_MIN: Millis = Millis(100);
@@ -63,7 +65,12 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Mistake> {
         return Err(Mistake::at(&["heartbeat", "interval"], message));
     }
     let paths = paths::paths(raw.paths)?;
-    let allow = allow::allow(&services, &ports, raw.work.units)?;
+    let mut allow = allow::allow(&services, &ports, raw.work.units)?;
+    let (remedies, deeds) = remedy::remedies(raw.remedy)?;
+    let named = deeds
+        .iter()
+        .map(|(name, deed)| (name.to_string(), deed.clone()));
+    allow.remedies = named.collect();
     Ok(Settings {
         allow,
         fenced: paths.fenced,
@@ -79,6 +86,7 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Mistake> {
             healing,
             services,
             work_restart: service::restart(&["work", "restart"], &raw.work.restart)?,
+            remedies,
             rules: rules::rules(&raw.rules)?,
             spool_events_max: SPOOL_EVENTS_MAX,
             vars: raw.vars,
@@ -90,6 +98,7 @@ pub(super) fn settings(raw: Raw) -> Result<Settings, Mistake> {
         run: paths.run,
         last_words: paths.last_words,
         sampling,
+        deeds,
         plugins: plugins(raw.plugin)?,
         inject: inject(raw.inject)?,
     })

@@ -122,6 +122,7 @@ pub(super) fn event(event: &Event) -> Line {
             device_reset,
             words,
         } => watchdog(*device_reset, words.as_ref()),
+        EventKind::Remedy(_) | EventKind::Reboot(_) => of_host(about, &event.kind),
         EventKind::BundleTaken { name, why, .. } => bundle(about, name, why),
         EventKind::FaultInjected { id, fault, span } => injected(*id, fault, *span),
         EventKind::FaultUndone { id, fault, because } => {
@@ -133,6 +134,15 @@ pub(super) fn event(event: &Event) -> Line {
             format!("the spool was full: {first} to {last}"),
         ),
     }
+}
+
+fn of_host(about: &Component, kind: &EventKind) -> Line {
+    let text = match kind {
+        EventKind::Remedy(record) => record.to_string(),
+        EventKind::Reboot(step) => step.to_string(),
+        _ => String::new(),
+    };
+    line("warn", about.to_string(), text)
 }
 
 fn bundle(about: &Component, name: &str, why: &str) -> Line {

@@ -310,7 +310,8 @@ impl World {
                 self.hosts[h].promises = promises;
                 self.beat(h);
             }
-            Effect::Log { .. } => {}
+            // No host here declares a remedy.
+            Effect::Treat(_) | Effect::Log { .. } => {}
         }
     }
 

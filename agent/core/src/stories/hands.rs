@@ -136,6 +136,7 @@ impl World {
                 }
             }
             Effect::RememberLeases(leases) => self.leases = Some(leases),
+            Effect::Treat(_) => unreachable!("no remedy is declared here"),
             Effect::Promise(promises) => self.promises = promises,
             Effect::Log { .. } => {}
         }
