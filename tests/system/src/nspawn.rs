@@ -167,12 +167,18 @@ impl Host {
     pub fn reboot(&mut self) {
         // The answer may be lost with the host.
         let _ = self.try_run(&["systemctl", "--no-block", "reboot"]);
+        self.until_rebooted(BOOT_LIMIT);
+    }
+
+    /// Waits until it reboots by itself, and until its services run again.
+    ///
+    /// # Panics
+    /// When it does not go down in time, or does not come back.
+    pub fn until_rebooted(&mut self, within: Duration) {
         let mut nspawn = self.nspawn.take().expect("a host that runs");
-        let (status, _) = wait_for("the host goes down", BOOT_LIMIT, || {
-            match nspawn.try_wait() {
-                Ok(Some(status)) => Ok(status),
-                other => Err(format!("{other:?}")),
-            }
+        let (status, _) = wait_for("the host goes down", within, || match nspawn.try_wait() {
+            Ok(Some(status)) => Ok(status),
+            other => Err(format!("{other:?}")),
         });
         assert_eq!(status.code(), Some(REBOOT), "the host ended otherwise");
         self.start();
