@@ -7,6 +7,7 @@
 //! place.
 
 mod explain;
+pub mod size;
 mod sources;
 pub mod span;
 pub mod span_opt;

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use super::ConfigError;
 use super::explain::dotted;
@@ -95,15 +95,27 @@ impl Sources {
     }
 }
 
-/// Where the value at `key` is set: the place of the deepest part of the path that exists.
+/// Where the value at `key` is set: the place of the deepest part of the path that exists. A place
+/// in a list is its number, from 1.
 pub(super) fn find(table: &DeTable<'_>, key: &[&str]) -> Option<usize> {
     let (first, rest) = key.split_first()?;
     let (name, value) = table.iter().find(|(name, _)| name.get_ref() == first)?;
-    let deeper = value
+    let deeper = match value.get_ref() {
+        DeValue::Table(table) => find(table, rest),
+        DeValue::Array(list) => find_in_list(list, rest),
+        _ => None,
+    };
+    Some(deeper.unwrap_or(name.span().start))
+}
+
+fn find_in_list(list: &DeArray<'_>, key: &[&str]) -> Option<usize> {
+    let (first, rest) = key.split_first()?;
+    let item = list.get(first.parse::<usize>().ok()?.checked_sub(1)?)?;
+    let deeper = item
         .get_ref()
         .as_table()
         .and_then(|table| find(table, rest));
-    Some(deeper.unwrap_or(name.span().start))
+    Some(deeper.unwrap_or(item.span().start))
 }
 
 /// The path of keys to the value, or the key, at a position.
