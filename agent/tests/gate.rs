@@ -100,7 +100,7 @@ impl World {
     }
 
     async fn watch(&mut self, run: &Run) -> Seen {
-        self.hands.watch(run, None).await
+        self.hands.watch(run, Vec::new()).await
     }
 
     fn promise(&self, deadline: Boottime) {

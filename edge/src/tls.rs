@@ -53,6 +53,42 @@ pub fn client_config(
     Ok(Arc::new(config))
 }
 
+/// Where distributions keep the authorities that a host trusts: Debian, Fedora, SUSE, Alpine.
+const HOST_ROOTS: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// A client that trusts the authorities that this host trusts.
+pub fn client_config_of_host() -> Result<Arc<ClientConfig>, TlsError> {
+    let mut found = HOST_ROOTS.iter().map(Path::new);
+    let path = found.find(|path| path.exists()).ok_or_else(|| TlsError {
+        role: "CA certificates of the host",
+        path: PathBuf::from(HOST_ROOTS[0]),
+        cause: "there is no such file, nor where other distributions keep it".to_owned(),
+        remedy: "install the package ca-certificates, or name an authority with ca".to_owned(),
+    })?;
+    let mut roots = RootCertStore::empty();
+    // Among a hundred authorities one that rustls cannot use is no reason to trust none.
+    let (usable, _unusable) =
+        roots.add_parsable_certificates(chain("CA certificates of the host", path)?);
+    if usable == 0 {
+        return Err(broken(
+            "CA certificates of the host",
+            path,
+            "none is usable".to_owned(),
+        ));
+    }
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| broken("CA certificates of the host", path, error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
 /// A server that demands a client certificate of `ca` from everybody.
 pub fn server_config(ca: &Path, cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     let roots = Arc::new(roots(ca)?);

@@ -22,6 +22,7 @@ pub mod local;
 pub mod message;
 mod mutation;
 pub mod plugin;
+pub mod probe;
 pub mod reboot;
 pub mod remedy;
 pub mod rng;

@@ -13,6 +13,8 @@ use crate::ids::{Generation, Revision, WorkName};
 use crate::inventory::Capacity;
 use crate::time::{Boottime, Millis};
 
+pub use crate::probe::{Check, Limits, PROBES_MAX, ProbeSpec};
+
 /// One piece of work, as the operator declared it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,9 +25,15 @@ pub struct WorkSpec {
     pub sharing: Sharing,
     /// How it runs on a node.
     pub run: Run,
-    /// How a node sees that it works; without one, running is well.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub probe: Option<ProbeSpec>,
+    /// How a node sees that it works; without one, running is well. It fails when any one of them
+    /// does. In JSON one probe stands for itself, several are a list.
+    #[serde(
+        rename = "probe",
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        with = "crate::probe::one_or_more"
+    )]
+    pub probes: Vec<ProbeSpec>,
     /// Higher is placed first and may take the place of lower.
     #[serde(default)]
     pub priority: i32,
@@ -102,47 +110,6 @@ pub enum Run {
         /// More environment.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         environment: BTreeMap<String, String>,
-    },
-}
-
-/// How a node sees from outside that something works.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProbeSpec {
-    /// What is asked.
-    pub check: Check,
-    /// How often.
-    pub interval: Millis,
-    /// How long an answer may take. A timeout of the probe of a service is a failure of that
-    /// service.
-    pub timeout: Millis,
-    /// It must fail for so long, without one success, before anything is done.
-    #[serde(default)]
-    pub fail_for: Millis,
-}
-
-/// One question to a service. Texts here and in [`Run::Command`] may hold `{node}`, the node's
-/// name, and
-/// `{vars.KEY}`, a value of the host's own configuration; the agent refuses what it cannot replace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Check {
-    /// Its main process lives.
-    Process,
-    /// A TCP connection is accepted.
-    Tcp {
-        /// `host:port`.
-        address: String,
-    },
-    /// An HTTP GET answers with a status below 400.
-    Http {
-        /// `http://host:port/path`.
-        url: String,
-    },
-    /// A program exits with 0.
-    Exec {
-        /// Program and arguments; no shell reads them.
-        command: Vec<String>,
     },
 }
 

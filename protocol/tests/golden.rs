@@ -85,14 +85,17 @@ fn spec() -> WorkSpec {
             stop: vec![],
             environment: BTreeMap::from([("LANG".into(), "C".into())]),
         },
-        probe: Some(ProbeSpec {
+        probes: vec![ProbeSpec {
             check: Check::Http {
                 url: "http://127.0.0.1:{vars.port}/".into(),
+                ca: None,
+                address: None,
             },
             interval: Millis(1000),
             timeout: Millis(500),
             fail_for: Millis(3000),
-        }),
+            within: None,
+        }],
         priority: 10,
         needs: Capacity {
             cpu_milli: 500,

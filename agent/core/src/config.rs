@@ -81,8 +81,8 @@ impl Config {
 pub struct Service {
     /// How it runs.
     pub run: Run,
-    /// How to see that it works; without one, running is well.
-    pub probe: Option<ProbeSpec>,
+    /// How to see that it works; without one, running is well. It fails when any one does.
+    pub probes: Vec<ProbeSpec>,
     /// When and how often it is restarted.
     pub restart: RestartPolicy,
     /// What follows a spent budget.
@@ -107,7 +107,7 @@ impl Service {
     pub fn of_run(run: Run) -> Service {
         Service {
             run,
-            probe: None,
+            probes: Vec::new(),
             restart: RestartPolicy::default(),
             when_spent: WhenSpent::FenceAndDrain,
             start_grace: Millis::from_secs(30),
@@ -127,6 +127,9 @@ pub struct Healing {
     pub mode: Mode,
     /// Whether healing waits while packages are installed or removed.
     pub respect_package_manager: bool,
+    /// So long after a boot no failing answer of a probe counts: everything comes up at once, and
+    /// late.
+    pub boot_grace: Millis,
     /// Most acts on units that are under way on this host.
     pub at_once: u32,
     /// Whether a fenced service is tried again by itself.
@@ -140,6 +143,7 @@ impl Default for Healing {
         Healing {
             mode: Mode::Act,
             respect_package_manager: true,
+            boot_grace: Millis::ZERO,
             at_once: 10,
             retry: None,
         }

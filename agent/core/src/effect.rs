@@ -98,8 +98,8 @@ pub struct Watch {
     pub unit: UnitKey,
     /// How it runs; everything in braces is replaced already.
     pub run: Run,
-    /// How to see that it works.
-    pub probe: Option<ProbeSpec>,
+    /// How to see that it works. Answers name a probe by its place in this list.
+    pub probes: Vec<ProbeSpec>,
     /// For work: the grant under which it is (to be) held.
     pub generation: Option<Generation>,
 }

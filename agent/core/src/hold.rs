@@ -197,10 +197,11 @@ impl Agent {
         let healing = self.config.healing;
         Plan {
             run: service.run.clone(),
-            probe: service.probe.clone(),
+            probes: service.probes.clone(),
             restart: service.restart,
             when_spent: service.when_spent,
             start_grace: service.start_grace,
+            boot_grace: healing.boot_grace,
             stop_grace: service.stop_grace,
             generation: None,
             environment: alloc::collections::BTreeMap::new(),

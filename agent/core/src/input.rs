@@ -80,6 +80,8 @@ pub enum Input {
     Probed {
         /// Whose.
         unit: UnitKey,
+        /// Which: its place in the newest `Watch` of the unit, from 0.
+        probe: usize,
         /// What it found.
         verdict: Verdict,
     },

@@ -32,8 +32,13 @@ impl Agent {
                 let order = Order { after, requires };
                 self.supervisor.manners_mut().set_order(unit, order);
             }
-            Input::Probed { unit, verdict } => {
-                self.supervisor.probed(out, &mut self.book, &unit, verdict);
+            Input::Probed {
+                unit,
+                probe,
+                verdict,
+            } => {
+                let answer = (probe, verdict);
+                self.supervisor.probed(out, &mut self.book, &unit, answer);
             }
             Input::NotBegun { action, why } => {
                 self.supervisor.not_begun(out, &mut self.book, action, &why);

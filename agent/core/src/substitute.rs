@@ -60,6 +60,10 @@ impl Names<'_> {
         texts.iter().map(|t| self.fill(t)).collect()
     }
 
+    fn fill_some(&self, text: Option<&String>) -> Result<Option<String>, String> {
+        text.map(|text| self.fill(text)).transpose()
+    }
+
     /// A run with every brace replaced.
     ///
     /// # Errors
@@ -94,12 +98,25 @@ impl Names<'_> {
             Check::Tcp { address } => Check::Tcp {
                 address: self.fill(address)?,
             },
-            Check::Http { url } => Check::Http {
+            Check::Http { url, ca, address } => Check::Http {
                 url: self.fill(url)?,
+                ca: self.fill_some(ca.as_ref())?,
+                address: self.fill_some(address.as_ref())?,
             },
             Check::Exec { command } => Check::Exec {
                 command: self.fill_all(command)?,
             },
+            // What is said and heard may hold braces of its own, as JSON does.
+            Check::Unix { path, send, expect } => Check::Unix {
+                path: self.fill(path)?,
+                send: send.clone(),
+                expect: expect.clone(),
+            },
+            Check::Log { max_age, file } => Check::Log {
+                max_age: *max_age,
+                file: self.fill_some(file.as_ref())?,
+            },
+            Check::Watchdog { .. } | Check::Limits(_) => probe.check.clone(),
         };
         Ok(ProbeSpec {
             check,
@@ -122,6 +139,7 @@ pub(crate) fn instance(template: &str, work: &WorkName) -> Result<String, String
 mod tests {
     use super::*;
     use alloc::string::ToString;
+    use nodemedic_protocol::Millis;
 
     fn fill(text: &str) -> Result<String, String> {
         let vars = BTreeMap::from([("port".to_string(), "8080".to_string())]);
@@ -151,6 +169,47 @@ mod tests {
         );
         assert!(fill("{host}").unwrap_err().contains("use {node}"));
         assert!(fill("{node").unwrap_err().contains("not closed"));
+    }
+
+    #[test]
+    fn names_in_probes_are_replaced_but_not_in_what_is_said_to_a_socket() {
+        let vars = BTreeMap::from([("port".to_string(), "8080".to_string())]);
+        let node = NodeId::new("node-1").unwrap();
+        let names = Names {
+            node: &node,
+            vars: &vars,
+        };
+        let filled = |check| {
+            let spec = ProbeSpec {
+                check,
+                interval: Millis(1),
+                timeout: Millis(1),
+                fail_for: Millis(1),
+                within: None,
+            };
+            names.probe(&spec).map(|spec| spec.check)
+        };
+        let text = |text: &str| Some(text.to_string());
+        let asked = filled(Check::Http {
+            url: "https://{node}/".to_string(),
+            ca: text("/etc/{node}.pem"),
+            address: text("127.0.0.1:{vars.port}"),
+        });
+        let wanted = Check::Http {
+            url: "https://node-1/".to_string(),
+            ca: text("/etc/node-1.pem"),
+            address: text("127.0.0.1:8080"),
+        };
+        assert_eq!(asked.unwrap(), wanted);
+        let said = Check::Unix {
+            path: "/run/s".to_string(),
+            send: text("{\"ping\":{}}"),
+            expect: text("{\"pong\":{}}"),
+        };
+        assert_eq!(filled(said.clone()).unwrap(), said);
+        let file = text("/run/{vars.prot}");
+        let max_age = Millis(1);
+        assert!(filled(Check::Log { max_age, file }).is_err());
     }
 
     #[test]

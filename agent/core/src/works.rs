@@ -11,8 +11,8 @@ use alloc::vec::Vec;
 use nodemedic_protocol::healing::Mode;
 use nodemedic_protocol::message::Refusal;
 use nodemedic_protocol::work::{
-    Assigned, Assignment, Check, Desired, GrantRef, OnLeaseLoss, ProbeSpec, Run, Sharing,
-    StopCause, WorkSpec,
+    Assigned, Assignment, Desired, GrantRef, OnLeaseLoss, ProbeSpec, Run, Sharing, StopCause,
+    WorkSpec,
 };
 use nodemedic_protocol::{Boottime, Generation, Revision, WorkName};
 
@@ -289,23 +289,16 @@ fn run_of(assigned: &Assigned, config: &Config, names: Names<'_>) -> Result<Run,
     }
 }
 
-/// How to see that a work does its job. A program is a program, also as a probe: where the
-/// coordinator may run none, it may not smuggle one in here.
+/// How to see that a work does its job. A program is a program, also as a probe, and a word to a
+/// socket may have one run: where the coordinator may run none, it may not smuggle one in here.
 ///
 /// # Errors
 /// Why this host will not ask so.
-fn probe_of(
-    spec: &WorkSpec,
-    config: &Config,
-    names: Names<'_>,
-) -> Result<Option<ProbeSpec>, String> {
-    let Some(probe) = &spec.probe else {
-        return Ok(None);
-    };
-    if matches!(probe.check, Check::Exec { .. }) && !config.allow_command {
+fn probes_of(spec: &WorkSpec, config: &Config, names: Names<'_>) -> Result<Vec<ProbeSpec>, String> {
+    if spec.probes.iter().any(|p| p.check.acts()) && !config.allow_command {
         return Err(format!("{NO_COMMANDS}, or use a tcp or http probe"));
     }
-    names.probe(probe).map(Some)
+    spec.probes.iter().map(|p| names.probe(p)).collect()
 }
 
 /// Everything that the ladder needs to know of a work.
@@ -318,10 +311,10 @@ pub(crate) fn plan_of(held: &mut Held, config: &Config) -> Result<Plan, String> 
         vars: &config.vars,
     };
     let spec = &held.assigned.spec;
-    let probe = probe_of(spec, config, names);
-    let (run, probe) = match (&held.run, probe) {
-        (Some(run), probe) => (run.clone(), probe.unwrap_or_default()),
-        (None, probe) => (run_of(&held.assigned, config, names)?, probe?),
+    let probes = probes_of(spec, config, names);
+    let (run, probes) = match (&held.run, probes) {
+        (Some(run), probes) => (run.clone(), probes.unwrap_or_default()),
+        (None, probes) => (run_of(&held.assigned, config, names)?, probes?),
     };
     held.run = Some(run.clone());
     let environment = BTreeMap::from([
@@ -334,10 +327,11 @@ pub(crate) fn plan_of(held: &mut Held, config: &Config) -> Result<Plan, String> 
     ]);
     Ok(Plan {
         run,
-        probe,
+        probes,
         restart: config.work_restart,
         when_spent: WhenSpent::Fence,
         start_grace: spec.start_grace,
+        boot_grace: config.healing.boot_grace,
         stop_grace: spec.stop_grace,
         generation: Some(held.assigned.generation),
         environment,

@@ -47,7 +47,7 @@ impl World {
     }
 
     async fn watch(&mut self, run: &Run) -> Seen {
-        self.0.watch(run, None).await
+        self.0.watch(run, Vec::new()).await
     }
 
     fn order(&mut self, verb: Verb, run: &Run, grace: u64) -> ActionId {
@@ -334,8 +334,9 @@ async fn the_probe_runs_while_the_unit_runs() {
         interval: Millis(10),
         timeout: Millis(1000),
         fail_for: Millis::ZERO,
+        within: None,
     };
-    let seen = world.0.watch(&run, Some(probe)).await;
+    let seen = world.0.watch(&run, vec![probe]).await;
     assert_eq!(seen, down(DownCause::NotStarted));
     world.act(Verb::Start, &run, 1000).await;
     for _ in 0..3 {

@@ -17,6 +17,13 @@ const HOOK_TIMEOUT_MAX: Millis = Millis::from_secs(3600);
 /// Enough to clear a spool or to repair a table.
 const HOOK_TIMEOUT: Millis = Millis::from_secs(30);
 
+/// A host starts its services within a minute, most times; what is dead is started at once all the
+/// same, this is only for what runs and does not answer yet.
+const BOOT_GRACE: Millis = Millis::from_secs(60);
+
+/// A boot that takes longer is looked at by a person.
+const BOOT_GRACE_MAX: Millis = Millis::from_secs(3600);
+
 /// More acts at once than this are a stampede on any host.
 const AT_ONCE_MAX: u32 = 1000;
 
@@ -108,9 +115,19 @@ pub(super) fn healing(raw: &RawHealing, longest: (Millis, &str)) -> Result<Heali
         respect_package_manager: raw
             .respect_package_manager
             .unwrap_or(standard.respect_package_manager),
+        boot_grace: boot_grace(raw.boot_grace)?,
         at_once,
         retry: retry(raw, longest)?,
     })
+}
+
+fn boot_grace(raw: Option<Millis>) -> Result<Millis, Mistake> {
+    let grace = raw.unwrap_or(BOOT_GRACE);
+    if grace > BOOT_GRACE_MAX {
+        let message = format!("is above {BOOT_GRACE_MAX}: what hangs would stay so for as long");
+        return Err(Mistake::at(&["healing", "boot_grace"], message));
+    }
+    Ok(grace)
 }
 
 fn retry(raw: &RawHealing, (longest, whose): (Millis, &str)) -> Result<Option<Retry>, Mistake> {

@@ -167,6 +167,8 @@ pub struct RawService {
     pub environment: BTreeMap<String, String>,
     /// How to see that it works.
     pub probe: Option<Probe>,
+    /// The same, of several.
+    pub probes: Option<Vec<Probe>>,
     /// When and how often it is restarted.
     pub restart: RawRestart,
     /// What follows a spent budget.
@@ -254,6 +256,9 @@ pub struct RawHealing {
     pub mode: RawMode,
     /// Wait while packages are installed or removed.
     pub respect_package_manager: Option<bool>,
+    /// So long after a boot no failing answer of a probe counts.
+    #[serde(with = "span_opt")]
+    pub boot_grace: Option<Millis>,
     /// Most acts under way.
     pub at_once: Option<u32>,
     /// `off`, or how long a fenced service is left alone before it is tried again.

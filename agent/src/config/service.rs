@@ -3,17 +3,12 @@
 use nodemedic_agent_core::WINDOW_MAX;
 use nodemedic_agent_core::config::{Hooks, RestartPolicy, Service, WhenSpent};
 use nodemedic_agent_core::substitute::Names;
-use nodemedic_edge::works::{
-    PROBE_FAIL_FOR, PROBE_INTERVAL, PROBE_TIMEOUT, Probe, START_GRACE, STOP_GRACE,
-};
+use nodemedic_edge::works::{Probe, START_GRACE, STOP_GRACE, probe};
 use nodemedic_protocol::Millis;
-use nodemedic_protocol::work::{Check, ProbeSpec, Run};
+use nodemedic_protocol::work::{ProbeSpec, Run};
 
 use super::raw::{RawRestart, RawService, RawWhenSpent};
 use super::{Mistake, healing};
-
-/// A shorter interval asks more than any service can be expected to bear.
-const PROBE_INTERVAL_MIN: Millis = Millis(100);
 
 /// A budget of more restarts is none.
 const RESTARTS_MAX: u32 = 1000;
@@ -30,11 +25,7 @@ pub(super) fn service(name: &str, raw: RawService, names: Names<'_>) -> Result<S
         at(key, e)
     })?;
     let hooks = healing::hooks(name, &raw)?;
-    let probe = raw.probe.map(|probe| read_probe(name, probe)).transpose()?;
-    let probe = probe
-        .map(|probe| names.probe(&probe))
-        .transpose()
-        .map_err(|e| at("probe", e))?;
+    let probes = probes(name, raw.probe, raw.probes, &run, names)?;
     let hooks = hooks
         .map(|hooks| substitute(&hooks, names))
         .transpose()
@@ -45,7 +36,7 @@ pub(super) fn service(name: &str, raw: RawService, names: Names<'_>) -> Result<S
         mode: healing::mode(raw.mode),
         group: healing::group(name, raw.group.as_ref())?,
         run,
-        probe,
+        probes,
         restart: restart(&["service", name, "restart"], &raw.restart)?,
         when_spent: match raw.when_spent {
             RawWhenSpent::Fence => WhenSpent::Fence,
@@ -120,56 +111,31 @@ fn is_unit_name(unit: &str) -> bool {
     })
 }
 
-fn read_probe(service: &str, raw: Probe) -> Result<ProbeSpec, Mistake> {
-    let at = |key: &[&str], message: &str| {
-        let mut full = vec!["service", service, "probe"];
-        full.extend(key);
+/// The probes of a service, with its own words put in for braces.
+fn probes(
+    service: &str,
+    one: Option<Probe>,
+    more: Option<Vec<Probe>>,
+    run: &Run,
+    names: Names<'_>,
+) -> Result<Vec<ProbeSpec>, Mistake> {
+    let at = |key: &[String], message: String| {
+        let mut full = vec!["service", service];
+        full.extend(key.iter().map(String::as_str));
         Mistake::at(&full, message)
     };
-    let mut checks = Vec::new();
-    if let Some(url) = raw.http {
-        if !url.starts_with("http://") {
-            return Err(at(&["http"], "must begin with http://"));
-        }
-        checks.push(Check::Http { url });
-    }
-    if let Some(address) = raw.tcp {
-        if !address.contains(':') {
-            return Err(at(&["tcp"], "has no port: write \"host:port\""));
-        }
-        checks.push(Check::Tcp { address });
-    }
-    if let Some(command) = raw.exec {
-        if command.is_empty() {
-            return Err(at(&["exec"], "is empty: name a program first"));
-        }
-        checks.push(Check::Exec { command });
-    }
-    if raw.process {
-        checks.push(Check::Process);
-    }
-    let check = match checks.pop() {
-        Some(check) if checks.is_empty() => check,
-        _ => {
-            return Err(at(
-                &[],
-                "asks not exactly one thing: set one of http, tcp, exec, process",
-            ));
-        }
+    let is_list = more.is_some();
+    let read = probe::probes(one, more).map_err(|wrong| at(&wrong.key, wrong.message))?;
+    let key_of = |number: usize| match is_list {
+        true => vec!["probes".to_owned(), number.to_string()],
+        false => vec!["probe".to_owned()],
     };
-    let interval = raw.interval.unwrap_or(PROBE_INTERVAL);
-    if interval < PROBE_INTERVAL_MIN {
-        return Err(at(
-            &["interval"],
-            "is below 100ms, which is a load and no probe",
-        ));
-    }
-    Ok(ProbeSpec {
-        check,
-        interval,
-        timeout: raw.timeout.unwrap_or(PROBE_TIMEOUT),
-        fail_for: raw.fail_for.unwrap_or(PROBE_FAIL_FOR),
-    })
+    let fill = |(probe, number): (ProbeSpec, usize)| {
+        let fits = probe::fits(&probe.check, run);
+        fits.map_err(|why| at(&key_of(number), why.to_owned()))?;
+        names.probe(&probe).map_err(|e| at(&key_of(number), e))
+    };
+    read.into_iter().zip(1..).map(fill).collect()
 }
 
 pub(super) fn restart(key: &[&str], raw: &RawRestart) -> Result<RestartPolicy, Mistake> {

@@ -54,9 +54,17 @@ fn a_full_configuration_is_read_as_it_is_meant() {
     assert_eq!(core.work_restart.window, RestartPolicy::default().window);
     let mut services = core.services.values();
     let (web, worker) = (services.next().unwrap(), services.next().unwrap());
-    let check = &web.probe.as_ref().unwrap().check;
+    let [probe] = web.probes.as_slice() else {
+        panic!("{:?}", web.probes);
+    };
     let url = "http://127.0.0.1:8080/".to_owned();
-    assert_eq!(*check, Check::Http { url });
+    let (ca, address) = (None, None);
+    assert_eq!(probe.check, Check::Http { url, ca, address });
+    assert_eq!(core.healing.boot_grace, Millis::from_secs(120));
+    let words: Vec<_> = worker.probes.iter().map(|p| p.check.word()).collect();
+    assert_eq!(words, ["process", "unix", "log", "limits"]);
+    let log = &worker.probes[2];
+    assert_eq!(log.within, Some(Millis::from_secs(600)));
     assert_eq!((web.restart.max, web.when_spent), (4, WhenSpent::Fence));
     let hooks = web.hooks.as_ref().unwrap();
     assert_eq!(hooks.before[1], "8080");

@@ -149,7 +149,7 @@ mod tests {
             run: Run::Systemd {
                 unit: "web@.service".into(),
             },
-            probe: None,
+            probes: Vec::new(),
             priority: 0,
             needs: Capacity::default(),
             node_labels: Default::default(),

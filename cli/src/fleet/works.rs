@@ -65,14 +65,17 @@ fn work(
             stop: Vec::new(),
             environment: BTreeMap::new(),
         },
-        probe: Some(ProbeSpec {
+        probes: vec![ProbeSpec {
             check: Check::Http {
                 url: format!("http://{address}/"),
+                ca: None,
+                address: None,
             },
             interval: Millis(500),
             timeout: Millis(1000),
             fail_for: Millis(2000),
-        }),
+            within: None,
+        }],
         priority: 0,
         needs: Capacity {
             cpu_milli: 10,

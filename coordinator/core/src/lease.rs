@@ -110,7 +110,7 @@ mod tests {
                 stop: vec![],
                 environment: BTreeMap::new(),
             },
-            probe: None,
+            probes: alloc::vec::Vec::new(),
             priority: 0,
             needs: Capacity::default(),
             node_labels: BTreeMap::new(),

@@ -91,7 +91,7 @@ fn is_outdated(old: &WorkSpec, new: &WorkSpec) -> bool {
         Sharing::Replicated { .. } => None,
     };
     old.run != new.run
-        || old.probe != new.probe
+        || old.probes != new.probes
         || old.start_grace != new.start_grace
         || old.stop_grace != new.stop_grace
         || kind(old) != kind(new)

@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use nodemedic_protocol::api::{Accepted, BrakeChange, Decision, DrainBy, Liveness, Proof};
-use nodemedic_protocol::work::{ProbeSpec, Run, WorkSpec};
+use nodemedic_protocol::work::{PROBES_MAX, ProbeSpec, Run, WorkSpec};
 use nodemedic_protocol::{Millis, NodeId, Now, WorkName};
 
 use crate::coordinator::Coordinator;
@@ -322,9 +322,15 @@ fn check_spec(spec: &WorkSpec) -> Result<(), Refused> {
         Run::Command { .. } | Run::Systemd { .. } => {}
     }
     let useless = |p: &ProbeSpec| p.interval == Millis::ZERO || p.timeout == Millis::ZERO;
-    if spec.probe.as_ref().is_some_and(useless) {
+    if spec.probes.iter().any(useless) {
         return bad(String::from(
             "its probe needs an interval and a timeout above zero",
+        ));
+    }
+    if spec.probes.len() > PROBES_MAX {
+        return bad(format!(
+            "it has {} probes; at most {PROBES_MAX} are asked",
+            spec.probes.len()
         ));
     }
     if spec.start_grace == Millis::ZERO {

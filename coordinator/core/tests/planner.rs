@@ -49,7 +49,7 @@ fn spec(n: u8) -> impl Strategy<Value = WorkSpec> {
             run: Run::Systemd {
                 unit: "w@.service".into(),
             },
-            probe: None,
+            probes: Vec::new(),
             priority,
             needs: capacity(cpu),
             node_labels,

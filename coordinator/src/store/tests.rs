@@ -37,7 +37,7 @@ fn work(name: &str) -> WorkSpec {
         run: Run::Systemd {
             unit: "web@.service".to_owned(),
         },
-        probe: None,
+        probes: Vec::new(),
         priority: 0,
         needs: nodemedic_protocol::inventory::Capacity::default(),
         node_labels: std::collections::BTreeMap::new(),

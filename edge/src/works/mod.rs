@@ -1,6 +1,7 @@
 //! How people write works: a `[work.NAME]` table, checked, becomes the specification that the
 //! protocol carries. Each complaint names the place and says what to write instead.
 
+pub mod probe;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -8,24 +9,12 @@ mod tests;
 use std::collections::BTreeMap;
 
 use nodemedic_protocol::inventory::Capacity;
-use nodemedic_protocol::work::{Check, OnLeaseLoss, ProbeSpec, Run, Sharing, WorkSpec};
+use nodemedic_protocol::work::{Check, OnLeaseLoss, Run, Sharing, WorkSpec};
 use nodemedic_protocol::{Millis, WorkName};
 
 use crate::config::{ConfigError, Place};
 use raw::{Exclusive, Text};
 pub use raw::{Probe, Work};
-
-/// How often a probe asks when nothing is said. A dead process is noticed by its exit at once; the
-/// probe is for one that hangs, and at this rate costs far below a percent of a processor.
-pub const PROBE_INTERVAL: Millis = Millis::from_secs(5);
-
-/// How long an answer may take when nothing is said: a local one takes milliseconds, two seconds
-/// are a hang.
-pub const PROBE_TIMEOUT: Millis = Millis::from_secs(2);
-
-/// How long a probe must fail when nothing is said: three in a row, so that one hiccup restarts
-/// nothing.
-pub const PROBE_FAIL_FOR: Millis = Millis::from_secs(15);
 
 /// How long a start may take when nothing is said; as in the protocol, which gives the reason.
 pub const START_GRACE: Millis = Millis::from_secs(30);
@@ -57,12 +46,30 @@ pub fn check(name: &str, raw: Work, place: &Place<'_>) -> Result<WorkSpec, Confi
         raw.environment,
         place,
     )?;
-    let probe = raw.probe.map(|raw| probe(name, raw, place)).transpose()?;
+    let probe_key = if raw.probes.is_some() {
+        "probes"
+    } else {
+        "probe"
+    };
+    let probes = probe::probes(raw.probe, raw.probes).map_err(|wrong| {
+        let key: Vec<&str> = key
+            .into_iter()
+            .chain(wrong.key.iter().map(|k| &**k))
+            .collect();
+        place.error(&key, wrong.message)
+    })?;
+    for probe in &probes {
+        let fits = probe::fits(&probe.check, &run);
+        fits.map_err(|why| place.error(&["work", name, probe_key], why))?;
+        if let Check::Exec { command } = &probe.check {
+            program(command, &["work", name, probe_key], place)?;
+        }
+    }
     Ok(WorkSpec {
         name: work,
         sharing,
         run,
-        probe,
+        probes,
         priority: raw.priority,
         needs: Capacity {
             cpu_milli: raw.needs.cpu_milli,
@@ -176,7 +183,7 @@ fn run(
 
 fn program(command: &[String], key: &[&str], place: &Place<'_>) -> Result<(), ConfigError> {
     match command.first() {
-        Some(program) if program.starts_with('/') || program.starts_with('{') => Ok(()),
+        Some(program) if is_whole(program) => Ok(()),
         Some(program) => Err(place.error(
             key,
             format!(
@@ -191,53 +198,7 @@ fn program(command: &[String], key: &[&str], place: &Place<'_>) -> Result<(), Co
     }
 }
 
-fn probe(name: &str, raw: Probe, place: &Place<'_>) -> Result<ProbeSpec, ConfigError> {
-    let key = ["work", name, "probe"];
-    let Probe {
-        process,
-        tcp,
-        http,
-        exec,
-        interval,
-        timeout,
-        fail_for,
-    } = raw;
-    let mut checks = Vec::new();
-    if process {
-        checks.push(Check::Process);
-    }
-    checks.extend(tcp.map(|address| Check::Tcp { address }));
-    checks.extend(http.map(|url| Check::Http { url }));
-    checks.extend(exec.map(|command| Check::Exec { command }));
-    let check = match (checks.pop(), checks.is_empty()) {
-        (Some(check), true) => check,
-        _ => {
-            return Err(place.error(
-                &key,
-                "a probe asks one question: write exactly one of http = \"http://host:port/path\", \
-                 tcp = \"host:port\", exec = [\"/path/program\"], process = true",
-            ));
-        }
-    };
-    match &check {
-        Check::Exec { command } => program(command, &key, place)?,
-        Check::Http { url } if !url.starts_with("http://") => {
-            return Err(place.error(&key, format!("{url:?} does not begin with http://")));
-        }
-        Check::Process | Check::Tcp { .. } | Check::Http { .. } => {}
-    }
-    let interval = interval.unwrap_or(PROBE_INTERVAL);
-    let timeout = timeout.unwrap_or(PROBE_TIMEOUT.min(interval));
-    if timeout == Millis::ZERO || timeout > interval {
-        return Err(place.error(
-            &key,
-            format!("a timeout of {timeout} does not fit between two probes, {interval} apart"),
-        ));
-    }
-    Ok(ProbeSpec {
-        check,
-        interval,
-        timeout,
-        fail_for: fail_for.unwrap_or(PROBE_FAIL_FOR),
-    })
+/// A whole path, or one that begins with what a node puts in for braces.
+fn is_whole(path: &str) -> bool {
+    path.starts_with('/') || path.starts_with('{')
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use nodemedic_protocol::Millis;
 use serde::Deserialize;
 
-use crate::config::span_opt;
+use crate::config::{size, span_opt};
 
 /// A `[work.NAME]` table; [`super::check`] makes a specification of it.
 #[derive(Debug, Default, Deserialize)]
@@ -18,6 +18,7 @@ pub struct Work {
     pub(super) stop_command: Option<Vec<String>>,
     pub(super) environment: BTreeMap<String, String>,
     pub(super) probe: Option<Probe>,
+    pub(super) probes: Option<Vec<Probe>>,
     pub(super) priority: i32,
     pub(super) needs: Needs,
     pub(super) labels: BTreeMap<String, String>,
@@ -51,25 +52,46 @@ pub(super) struct Needs {
     pub(super) memory_mib: u64,
 }
 
-/// `probe = { ... }`, of a work or of a service.
+/// `probe = { ... }`, or one of `probes`, of a work or of a service.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Probe {
-    /// A URL that must answer below 400.
-    pub http: Option<String>,
-    /// `host:port` that must accept.
-    pub tcp: Option<String>,
-    /// A program that must exit with 0.
-    pub exec: Option<Vec<String>>,
-    /// The main process must live.
-    pub process: bool,
-    /// How often it asks.
+    pub(super) http: Option<String>,
+    pub(super) ca: Option<String>,
+    pub(super) address: Option<String>,
+    pub(super) tcp: Option<String>,
+    pub(super) exec: Option<Vec<String>>,
+    pub(super) process: bool,
+    pub(super) unix: Option<String>,
+    pub(super) send: Option<String>,
+    pub(super) expect: Option<String>,
     #[serde(with = "span_opt")]
-    pub interval: Option<Millis>,
-    /// How long an answer may take.
+    pub(super) watchdog: Option<Millis>,
     #[serde(with = "span_opt")]
-    pub timeout: Option<Millis>,
-    /// It must fail for so long.
+    pub(super) log: Option<Millis>,
+    pub(super) file: Option<String>,
+    pub(super) limits: Option<RawLimits>,
     #[serde(with = "span_opt")]
-    pub fail_for: Option<Millis>,
+    pub(super) interval: Option<Millis>,
+    #[serde(with = "span_opt")]
+    pub(super) timeout: Option<Millis>,
+    #[serde(with = "span_opt")]
+    pub(super) fail_for: Option<Millis>,
+    #[serde(with = "span_opt")]
+    pub(super) within: Option<Millis>,
+}
+
+/// `limits = { ... }` of a probe.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawLimits {
+    #[serde(with = "size")]
+    pub(super) rss: Option<u64>,
+    pub(super) fds: Option<u64>,
+    pub(super) fds_percent: Option<u32>,
+    #[serde(with = "span_opt")]
+    pub(super) cpu_spin: Option<Millis>,
+    pub(super) cpu_percent: Option<u32>,
+    #[serde(with = "span_opt")]
+    pub(super) d_state: Option<Millis>,
 }

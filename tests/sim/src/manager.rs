@@ -71,13 +71,14 @@ impl World {
     pub(crate) fn watch(&mut self, h: Host, watch: Watch) {
         let serial = self.serial(h);
         let run = self.hosts[h].run;
-        if let Some(probe) = &watch.probe {
+        // The works of this world have one probe at most.
+        if let Some(probe) = watch.probes.first() {
             let event = Event::Probe(h, run, watch.unit.clone(), serial);
             self.at(probe.interval.0, event);
         }
         let unit = watch.unit.clone();
         let watched = Watched {
-            probe: watch.probe,
+            probe: watch.probes.into_iter().next(),
             serial,
         };
         self.hosts[h].watched.insert(watch.unit, watched);
@@ -153,7 +154,12 @@ impl World {
         };
         self.at(interval, Event::Probe(h, run, unit.clone(), watch));
         if let Some(verdict) = verdict {
-            self.tell_core(h, run, Input::Probed { unit, verdict });
+            let input = Input::Probed {
+                unit,
+                probe: 0,
+                verdict,
+            };
+            self.tell_core(h, run, input);
         }
     }
 

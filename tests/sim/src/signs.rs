@@ -20,7 +20,7 @@ impl World {
         };
         let (unit, sign) = match input {
             Input::Observed { unit, seen, .. } => (unit.clone(), sign_of(unit, seen)),
-            Input::Probed { unit, verdict } => {
+            Input::Probed { unit, verdict, .. } => {
                 let sign = match verdict {
                     Verdict::Pass => Sign::Passes,
                     Verdict::Fail(_) => Sign::Fails,

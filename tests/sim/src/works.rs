@@ -62,7 +62,7 @@ fn spec(name: String, sharing: Sharing, probe: Option<ProbeSpec>) -> WorkSpec {
         name: own(WorkName::new(name)),
         sharing,
         run,
-        probe,
+        probes: probe.into_iter().collect(),
         priority,
         needs: Capacity {
             cpu_milli: 500,
@@ -90,6 +90,7 @@ fn probe() -> ProbeSpec {
         interval: Millis::from_secs(2),
         timeout: Millis::from_secs(1),
         fail_for: Millis::from_secs(5),
+        within: None,
     }
 }
 

@@ -38,7 +38,7 @@ fn ledger() -> PutWork {
             stop: Vec::new(),
             environment: Default::default(),
         },
-        probe: None,
+        probes: Vec::new(),
         priority: 0,
         needs: Default::default(),
         node_labels: Default::default(),

@@ -23,10 +23,13 @@ pub(super) fn http() -> ProbeSpec {
     ProbeSpec {
         check: Check::Http {
             url: "http://127.0.0.1/".to_string(),
+            ca: None,
+            address: None,
         },
         interval: Millis::from_secs(1),
         timeout: Millis::from_secs(1),
         fail_for: Millis::from_secs(5),
+        within: None,
     }
 }
 
@@ -52,7 +55,7 @@ pub(super) fn spec(name: &str, sharing: Sharing) -> WorkSpec {
         name: WorkName::new(name).unwrap(),
         sharing,
         run: command("/usr/bin/work"),
-        probe: None,
+        probes: Vec::new(),
         priority: 0,
         needs: Capacity::default(),
         node_labels: BTreeMap::new(),

@@ -99,8 +99,8 @@ impl World {
             Effect::Watch(watch) => {
                 let unit = watch.unit.clone();
                 let first = watch
-                    .probe
-                    .as_ref()
+                    .probes
+                    .first()
                     .map_or(Boottime(u64::MAX), |p| self.now.boot + p.interval);
                 self.watched.insert(unit.clone(), (watch, first));
                 self.pending.push((self.now.boot, Pending::Look(unit)));

@@ -70,7 +70,7 @@ impl Run {
                 "off" => Mode::Off,
                 _ => Mode::Act,
             };
-            service.probe = Some(http());
+            service.probes = alloc::vec![http()];
             config
                 .services
                 .insert(ServiceName::new(name).unwrap(), service);

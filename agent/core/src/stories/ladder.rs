@@ -10,7 +10,7 @@ fn policy() -> RestartPolicy {
 fn probed() -> Config {
     let mut config = config();
     for service in config.services.values_mut() {
-        service.probe = Some(http());
+        service.probes = vec![http()];
     }
     config
 }

@@ -12,6 +12,7 @@ mod ladder;
 mod last_words;
 mod lease;
 mod manners;
+mod probes;
 mod properties;
 mod rollback;
 mod rungs;
@@ -69,6 +70,8 @@ pub(super) struct Thing {
     /// Nobody can see it.
     pub hidden: bool,
     pub probe: Verdict,
+    /// Of those of several that answer otherwise.
+    pub probes: BTreeMap<usize, Verdict>,
 }
 
 impl Default for Thing {
@@ -82,6 +85,7 @@ impl Default for Thing {
             shut: false,
             hidden: false,
             probe: Verdict::Pass,
+            probes: BTreeMap::new(),
         }
     }
 }
@@ -369,15 +373,24 @@ impl World {
             })));
         }
         for (key, (watch, at)) in self.watched.clone() {
-            let Some(probe) = watch.probe.filter(|_| at <= now) else {
+            let Some(probe) = watch.probes.first().filter(|_| at <= now) else {
                 continue;
             };
             if let Some((_, next)) = self.watched.get_mut(&key) {
                 *next = now + probe.interval;
             }
-            if self.thing(&key).runs.is_some() {
-                let verdict = self.thing(&key).probe.clone();
-                self.input(Input::Probed { unit: key, verdict });
+            for probe in 0..watch.probes.len() {
+                let thing = self.thing(&key);
+                if thing.runs.is_none() {
+                    break;
+                }
+                let verdict = thing.probes.get(&probe).unwrap_or(&thing.probe).clone();
+                let unit = key.clone();
+                self.input(Input::Probed {
+                    unit,
+                    probe,
+                    verdict,
+                });
             }
         }
         self.input(Input::Timer);

@@ -66,7 +66,7 @@ impl Run {
     fn new() -> Run {
         let mut config = config();
         for service in config.services.values_mut() {
-            service.probe = Some(http());
+            service.probes = vec![http()];
         }
         Run {
             world: World::new(config),

@@ -153,7 +153,7 @@ fn uses_come_back_one_by_one_with_their_age() {
 fn what_was_seen_is_written_down_with_each_act() {
     let mut config = config();
     for service in config.services.values_mut() {
-        service.probe = Some(http());
+        service.probes = vec![http()];
     }
     let mut world = World::new(config);
     let web = service("web");
@@ -177,7 +177,7 @@ fn what_was_seen_is_written_down_with_each_act() {
 fn a_service_that_answers_again_while_it_waits_is_not_restarted() {
     let mut config = config();
     for service in config.services.values_mut() {
-        service.probe = Some(http());
+        service.probes = vec![http()];
         service.restart.backoff = Millis::from_secs(30);
     }
     let mut world = World::new(config);

@@ -24,7 +24,7 @@ fn begin(jobs_go_on: bool, hung: bool, die_after: Option<usize>) -> World {
     let mut config = with_hooks();
     if hung {
         for service in config.services.values_mut() {
-            service.probe = Some(http());
+            service.probes = vec![http()];
         }
     }
     let mut world = World::new(config);

@@ -236,10 +236,34 @@ fn a_probe_that_is_a_program_needs_the_hosts_permission_too() {
         let unit = "shop@.service".to_string();
         shop.spec.run = Run::Systemd { unit };
         let command = vec!["/usr/bin/true".to_string()];
-        shop.spec.probe = Some(ProbeSpec {
-            check: Check::Exec { command },
-            ..http()
-        });
+        shop.spec.probes = vec![http(), probe(Check::Exec { command })];
+        world.assign(vec![shop]);
+        world.pass(Millis::from_secs(5));
+        assert_eq!(world.state(&work("shop")), state);
+    }
+}
+
+fn probe(check: Check) -> ProbeSpec {
+    ProbeSpec { check, ..http() }
+}
+
+/// A text that is sent to a socket may be a command to whoever listens there, such as our own
+/// helper; to knock is harmless.
+#[test]
+fn a_probe_that_speaks_to_a_socket_needs_the_hosts_permission_too() {
+    for (send, state) in [(Some("{}"), "Stopped(Refused)"), (None, "Running")] {
+        let mut config = config();
+        config.allow_command = false;
+        let mut world = World::new(config);
+        world.input(Input::LinkUp);
+        let mut shop = run("shop", TWO, 1);
+        let unit = "shop@.service".to_string();
+        shop.spec.run = Run::Systemd { unit };
+        shop.spec.probes = vec![probe(Check::Unix {
+            path: "/run/nodemedic/helper.sock".to_string(),
+            send: send.map(ToString::to_string),
+            expect: None,
+        })];
         world.assign(vec![shop]);
         world.pass(Millis::from_secs(5));
         assert_eq!(world.state(&work("shop")), state);

@@ -10,11 +10,12 @@ use alloc::vec::Vec;
 use nodemedic_protocol::event::{BudgetUse, Outcome, Verb};
 use nodemedic_protocol::{Boottime, Millis, Now};
 
+use super::probes::Probes;
 use super::{Begun, Ctx, Ended, Goal, Ledger, Permit, Plan, Recalled, Stage, Wish};
 use crate::budget::BEGIN_WITHIN;
 use crate::describe::command_of;
 use crate::effect::{Act, Effect};
-use crate::input::{Seen, Verdict};
+use crate::input::Seen;
 use crate::unit::UnitKey;
 
 /// After the host's own timeout of an action, so long until the core stops to wait for its end. The
@@ -48,8 +49,8 @@ pub(crate) struct Unit {
     /// Since when it is down, once that was told.
     pub(super) down_since: Option<Boottime>,
     pub(super) detail: String,
-    /// The newest answer of its probe, for the record.
-    pub(super) last_probe: Option<(Boottime, Verdict)>,
+    /// What its probes have said since it came up.
+    pub(super) probes: Probes,
     /// When its newest start began, as far as anybody can tell.
     pub(super) started: Option<Boottime>,
     /// The way back that is under way is its own try, and no person's word.
@@ -60,6 +61,7 @@ pub(crate) struct Unit {
 
 impl Unit {
     pub(crate) fn new(key: UnitKey, plan: Plan, now: Boottime) -> Unit {
+        let probes = Probes::new(&plan.asked());
         Unit {
             key,
             plan,
@@ -74,7 +76,7 @@ impl Unit {
             well_since: None,
             down_since: None,
             detail: String::new(),
-            last_probe: None,
+            probes,
             started: None,
             own_try: false,
             recalled: Recalled::default(),
@@ -110,6 +112,9 @@ impl Unit {
             Stage::Starting {
                 last: Some(why), ..
             } => why.clone(),
+            Stage::Running { .. } if self.detail.is_empty() => {
+                self.probes.blind().unwrap_or_default()
+            }
             _ => self.detail.clone(),
         }
     }
@@ -123,6 +128,7 @@ impl Unit {
 
     /// A changed configuration: judged anew from its next observation, with its history.
     pub(crate) fn replan(&mut self, now: Boottime, plan: Plan) {
+        self.probes = Probes::new(&plan.asked());
         self.plan = plan;
         if !matches!(
             self.stage,
@@ -158,53 +164,10 @@ impl Unit {
         if matches!(self.stage, Stage::Acting { .. }) {
             return;
         }
+        self.note_process(ctx, &seen);
         self.seen = Some(seen);
         self.started = started;
         self.settle(ctx);
-    }
-
-    /// Its probe answered.
-    pub(crate) fn probed(&mut self, ctx: &mut Ctx<'_>, verdict: Verdict) {
-        let now = ctx.now().boot;
-        if self.goal != Goal::Run || !self.is_running() {
-            return;
-        }
-        match (verdict, &mut self.stage) {
-            (
-                Verdict::Pass,
-                Stage::Starting { .. } | Stage::Suspect { .. } | Stage::Unknown { .. },
-            ) => self.enter_running(ctx),
-            // What it waits for is over: it runs and has healed by itself.
-            (Verdict::Pass, Stage::Backoff { .. }) => self.enter_running(ctx),
-            (Verdict::Fail(why), Stage::Starting { last, .. }) => *last = Some(why),
-            (Verdict::Fail(why), Stage::Running { .. } | Stage::Unknown { .. }) => {
-                self.well_since = None;
-                self.enter(
-                    now,
-                    Stage::Suspect {
-                        since: now,
-                        why: why.clone(),
-                    },
-                );
-                self.give_up_if_due(ctx, now, &why);
-            }
-            (Verdict::Fail(why), Stage::Suspect { since, why: last }) => {
-                let since = *since;
-                last.clone_from(&why);
-                self.give_up_if_due(ctx, since, &why);
-            }
-            (Verdict::Unknown(_), Stage::Starting { last, .. }) => *last = None,
-            (Verdict::Unknown(why), Stage::Running { .. } | Stage::Suspect { .. }) => {
-                self.enter(now, Stage::Unknown { why });
-            }
-            _ => {}
-        }
-    }
-
-    fn give_up_if_due(&mut self, ctx: &mut Ctx<'_>, since: Boottime, why: &str) {
-        if ctx.now().boot.since(since) >= self.plan.fail_for() {
-            self.failed(ctx, why.to_string());
-        }
     }
 
     /// Its action is over.

@@ -12,12 +12,15 @@ pub(crate) mod ladder;
 pub(crate) mod ledger;
 mod manners;
 mod pauses;
+mod probed;
+mod probes;
 mod recall;
 mod retry;
 mod rung;
 pub(crate) mod settle;
 pub(crate) mod stage;
 mod tell;
+mod window;
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -222,11 +225,14 @@ impl Supervisor {
         });
     }
 
-    pub(crate) fn probed(&mut self, out: &mut Out, book: &mut Book, key: &UnitKey, v: Verdict) {
-        self.with(out, book, key, |unit, ctx| {
-            unit.note_probe(ctx, &v);
-            unit.probed(ctx, v);
-        });
+    pub(crate) fn probed(
+        &mut self,
+        out: &mut Out,
+        book: &mut Book,
+        key: &UnitKey,
+        (probe, verdict): (usize, Verdict),
+    ) {
+        self.with(out, book, key, |unit, ctx| unit.probed(ctx, probe, verdict));
     }
 
     pub(crate) fn ended(&mut self, out: &mut Out, book: &mut Book, ended: Ended) {

@@ -10,7 +10,7 @@ use nodemedic_protocol::{Millis, Now};
 
 use super::{Ctx, Goal, Hold, Stage, Tools, Unit, Wish};
 use crate::describe::command_of;
-use crate::input::{Seen, Verdict};
+use crate::input::Seen;
 
 /// What only waits for its turn is called down after this long: before, it is most times healed.
 const TELL_AFTER: Millis = Millis::from_secs(10);
@@ -147,16 +147,6 @@ impl Unit {
         self.plan.hooks.as_ref().filter(|_| on_rung)
     }
 
-    /// Keeps the newest answer of its probe for the record. A service that answers well again while
-    /// it waits for its turn is not restarted.
-    pub(super) fn note_probe(&mut self, ctx: &mut Ctx<'_>, verdict: &Verdict) {
-        self.last_probe = Some((ctx.now().boot, verdict.clone()));
-        let waits = matches!(self.stage, Stage::Waiting { .. });
-        if *verdict == Verdict::Pass && waits && self.goal == Goal::Run && self.is_running() {
-            self.enter_running(ctx);
-        }
-    }
-
     /// What is known of it now, for the record of an act.
     pub(super) fn evidence(&self, now: Now, verb: Verb) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
@@ -172,13 +162,13 @@ impl Unit {
             };
             put("seen", text);
         }
-        if let Some((at, verdict)) = &self.last_probe {
-            let text = match verdict {
-                Verdict::Pass => "passed".to_string(),
-                Verdict::Fail(why) => format!("failed: {why}"),
-                Verdict::Unknown(why) => format!("could not be made: {why}"),
-            };
-            put("probe", format!("{text} ({} ago)", now.boot.since(*at)));
+        match self.probes.answers(now.boot).as_slice() {
+            [(_, text)] => put("probe", text.clone()),
+            several => {
+                for (number, (word, text)) in (1..).zip(several) {
+                    put(&format!("probe {number} ({word})"), text.clone());
+                }
+            }
         }
         if verb.restarts() {
             put("failures_in_a_row", self.failures.to_string());

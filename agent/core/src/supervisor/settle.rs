@@ -8,6 +8,7 @@ use nodemedic_protocol::health::Reason;
 use nodemedic_protocol::work::StopCause;
 use nodemedic_protocol::{Generation, Millis, Severity};
 
+use super::probes::Probes;
 use super::{Ctx, Goal, Stage, Unit, Wish, backoff};
 use crate::conditions::Finding;
 use crate::input::{DownCause, Seen};
@@ -88,7 +89,8 @@ impl Unit {
             // Its probe was what could not be seen; only the probe's own answer ends that.
             Stage::Unknown { .. } if self.plan.is_probed() && self.well_since.is_some() => {}
             _ if self.plan.is_probed() => {
-                let until = now + self.plan.start_grace;
+                let until = (now + self.plan.start_grace).max(self.boot_grace_ends());
+                self.probes = Probes::new(&self.plan.asked());
                 self.enter(now, Stage::Starting { until, last: None });
             }
             _ => self.enter_running(ctx),
@@ -143,16 +145,7 @@ impl Unit {
     pub(super) fn failed(&mut self, ctx: &mut Ctx<'_>, cause: String) {
         let now = ctx.now().boot;
         self.tell_down(ctx, &cause);
-        let well_for = self.well_since.take().map(|since| now.since(since));
-        if well_for.is_some_and(|span| span >= self.plan.restart.healthy_after) {
-            self.failures = 0;
-        }
-        if let (UnitKey::Service(name), Some(retry), Some(span)) =
-            (&self.key, self.plan.retry, well_for)
-            && span >= retry.after
-        {
-            ctx.tools.ledger.forget_tries(name);
-        }
+        self.stretch_ends(ctx);
         let wait = backoff::delay(&self.plan.restart, self.failures, &mut ctx.tools.rng);
         self.failures = self.failures.saturating_add(1);
         if wait == Millis::ZERO {
@@ -168,6 +161,22 @@ impl Unit {
                     cause,
                 },
             );
+        }
+    }
+
+    /// It runs well no longer. A stretch that was long enough has ended the row of failures.
+    pub(super) fn stretch_ends(&mut self, ctx: &mut Ctx<'_>) {
+        let Some(since) = self.well_since.take() else {
+            return;
+        };
+        let span = ctx.now().boot.since(since);
+        if span >= self.plan.restart.healthy_after {
+            self.failures = 0;
+        }
+        if let (UnitKey::Service(name), Some(retry)) = (&self.key, self.plan.retry)
+            && span >= retry.after
+        {
+            ctx.tools.ledger.forget_tries(name);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 use nodemedic_protocol::event::Verb;
@@ -17,10 +18,12 @@ use crate::unit::UnitKey;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub run: Run,
-    pub probe: Option<ProbeSpec>,
+    pub probes: Vec<ProbeSpec>,
     pub restart: RestartPolicy,
     pub when_spent: WhenSpent,
     pub start_grace: Millis,
+    /// So long after a boot no failing answer of a probe counts.
+    pub boot_grace: Millis,
     pub stop_grace: Millis,
     pub generation: Option<Generation>,
     pub environment: BTreeMap<String, String>,
@@ -38,22 +41,19 @@ impl Plan {
         Watch {
             unit: key.clone(),
             run: self.run.clone(),
-            probe: self.real_probe().cloned(),
+            probes: self.asked(),
             generation: self.generation,
         }
     }
 
-    /// A probe that asks more than what the manager sees anyway.
-    fn real_probe(&self) -> Option<&ProbeSpec> {
-        self.probe.as_ref().filter(|p| p.check != Check::Process)
+    /// The probes that ask more than what the manager sees anyway.
+    pub(super) fn asked(&self) -> Vec<ProbeSpec> {
+        let asks = |probe: &&ProbeSpec| probe.check != Check::Process;
+        self.probes.iter().filter(asks).cloned().collect()
     }
 
     pub(crate) fn is_probed(&self) -> bool {
-        self.real_probe().is_some()
-    }
-
-    pub(super) fn fail_for(&self) -> Millis {
-        self.real_probe().map_or(Millis::ZERO, |p| p.fail_for)
+        self.probes.iter().any(|p| p.check != Check::Process)
     }
 }
 

@@ -7,6 +7,7 @@ use nodemedic_protocol::Severity;
 use nodemedic_protocol::event::{EventKind, Outcome};
 use nodemedic_protocol::health::Reason;
 
+use super::probed::BLIND;
 use super::{Ctx, Stage, Unit};
 use crate::conditions::Finding;
 use crate::input::{DownCause, Seen};
@@ -79,6 +80,11 @@ impl Unit {
         for reason in [Reason::Down, Reason::LeaseLost] {
             ctx.book
                 .clear(ctx.out, &component, &reason, "it runs well again");
+        }
+        if !self.plan.is_probed() {
+            let reason = Reason::Other(BLIND.to_string());
+            let because = "it is not asked any more";
+            ctx.book.clear(ctx.out, &component, &reason, because);
         }
     }
 

@@ -64,7 +64,7 @@ pub struct Subject {
     /// How it runs.
     pub run: Run,
     /// How it is seen to work.
-    pub probe: Option<ProbeSpec>,
+    pub probes: Vec<ProbeSpec>,
     /// What runs of it.
     pub target: Option<Target>,
     /// Its whole name under systemd.

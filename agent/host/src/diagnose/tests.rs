@@ -48,14 +48,15 @@ impl World {
                 stop: Vec::new(),
                 environment: BTreeMap::from([("TOKEN".to_owned(), "hunter2".to_owned())]),
             },
-            probe: Some(ProbeSpec {
+            probes: vec![ProbeSpec {
                 check: Check::Tcp {
                     address: "127.0.0.1:1".to_owned(),
                 },
                 interval: Millis(1000),
                 timeout: Millis(60_000),
                 fail_for: Millis(1000),
-            }),
+                within: None,
+            }],
             target,
             unit_name: None,
             log: self.dir.path().join("service.web.log"),
@@ -175,10 +176,9 @@ async fn what_hangs_is_left_out_within_the_bound_and_said_so() {
     // A name that resolves, and an address that takes the connection and never answers.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut subject = world.subject(None);
-    if let Some(probe) = &mut subject.probe {
-        let url = format!("http://{}/", listener.local_addr().unwrap());
-        probe.check = Check::Http { url };
-    }
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (ca, address) = (None, None);
+    subject.probes[0].check = Check::Http { url, ca, address };
     // A FIFO that nobody writes to in place of the log: its reader hangs.
     nix::unistd::mkfifo(&subject.log, nix::sys::stat::Mode::S_IRUSR).unwrap();
     let log = subject.log.clone();

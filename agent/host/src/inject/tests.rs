@@ -135,7 +135,7 @@ impl Victim {
                 stop: Vec::new(),
                 environment: BTreeMap::new(),
             },
-            probe: None,
+            probes: Vec::new(),
             target: Some(Target::Session {
                 leader: self.0.id(),
                 start_ticks: 0,

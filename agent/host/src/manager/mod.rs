@@ -250,7 +250,7 @@ fn subject_of(watch: &Watch, targets: &Targets, logs: &std::path::Path) -> Subje
     Subject {
         key: watch.unit.clone(),
         run: watch.run.clone(),
-        probe: watch.probe.clone(),
+        probes: watch.probes.clone(),
         target: targets.of(&watch.unit),
         unit_name,
         log: logs.join(format!("{}.log", command::record::file_stem(&watch.unit))),

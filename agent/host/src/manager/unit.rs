@@ -22,7 +22,7 @@ use super::target::Target;
 use super::{ended, hooks, subject_of};
 use crate::diagnose::Diagnostics;
 use crate::helper::Helper;
-use crate::probe::Prober;
+use crate::probe::{Around, Prober};
 
 /// What the task is told.
 #[derive(Debug)]
@@ -120,7 +120,7 @@ impl Task {
     pub async fn run(self, watch: Watch, mut orders: mpsc::Receiver<Order>) {
         let mut rng = Rng::new(self.seed);
         let mut manager = self.manager(&watch, None);
-        let mut prober = Prober::new(&watch, rng.next_u64(), self.inputs.clone());
+        let mut prober = self.prober(&watch, rng.next_u64());
         let seen = manager.observe().await;
         self.say_order(&watch, &mut manager).await;
         self.say(&watch, &manager, &mut prober, seen).await;
@@ -140,7 +140,7 @@ impl Task {
                     Order::Watch(newer) => {
                         watch = *newer;
                         manager = self.manager(&watch, Some(manager));
-                        prober = Prober::new(&watch, rng.next_u64(), self.inputs.clone());
+                        prober = self.prober(&watch, rng.next_u64());
                         let seen = manager.observe().await;
                         self.say_order(&watch, &mut manager).await;
                         self.say(&watch, &manager, &mut prober, seen).await;
@@ -156,6 +156,18 @@ impl Task {
                 return;
             }
         }
+    }
+
+    fn prober(&self, watch: &Watch, seed: u64) -> Prober {
+        let subject = subject_of(watch, &self.door.targets, &self.places.logs);
+        let around = Around {
+            targets: self.door.targets.clone(),
+            unit_name: subject.unit_name,
+            log: subject.log,
+            cgroup_root: self.cgroup_root.clone(),
+            bus: Arc::clone(&self.bus),
+        };
+        Prober::new(watch, around, seed, self.inputs.clone())
     }
 
     /// A manager for this watch; the present one stays when it can be used on.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use nodemedic_agent_core::Verdict;
 use nodemedic_edge::child::{self, ChildError, Spec};
 use nodemedic_protocol::Millis;
+use tokio::sync::Semaphore;
 
 /// Kept of each stream: one line of it is reported.
 const OUTPUT_MAX_BYTES: usize = 4096;
@@ -12,8 +13,15 @@ const OUTPUT_MAX_BYTES: usize = 4096;
 /// Of that line, so much: it goes into events.
 const LINE_MAX_CHARS: usize = 200;
 
-/// Runs it once.
+/// Programs of probes at once. On a host with hundreds of units they would otherwise all start in
+/// the same moment, after a start of the agent.
+const AT_ONCE: usize = 64;
+
+static SLOTS: Semaphore = Semaphore::const_new(AT_ONCE);
+
+/// Runs it once. Its time counts from its start, not from where it waits for its turn.
 pub async fn ask(command: &[String], within: Millis) -> Verdict {
+    let _slot = SLOTS.acquire().await;
     let Some((program, args)) = command.split_first() else {
         return Verdict::Unknown("exec probe: the command is empty".to_owned());
     };

@@ -1,54 +1,121 @@
 //! Probe `http`: a GET answers with a status below 400.
 //!
-//! Plain HTTP/1.1 is a dozen lines on a socket of the event loop. For TLS ureq does the work on a
-//! helper thread. The certificate is not verified: a probe asks whether the service answers, and
-//! carries no secret.
+//! HTTP/1.1 is a dozen lines on a socket of the event loop; over TLS the same lines go through
+//! rustls. The certificate is verified. One that does not verify makes the probe Unknown and never
+//! the service failed: who shows a certificate does not hang, and the fault may be in the clock of
+//! this host or in the file of authorities.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use nodemedic_agent_core::Verdict;
+use nodemedic_edge::tls::{self, TlsError};
 use nodemedic_protocol::Millis;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Semaphore;
+use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, ClientConfig, Error as Tls};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
+use super::look::Looks;
 use super::tcp::{Failure, connect};
 
 /// The head of an answer; servers refuse requests with longer ones as well.
 const HEAD_MAX_BYTES: usize = 16 << 10;
 
-/// Probes over TLS at once: each keeps a helper thread for as long as its deadline allows.
-const TLS_AT_ONCE: usize = 4;
+/// What one such probe keeps: whom it trusts. Read again after each failure, so that a renewed
+/// authority is found.
+#[derive(Debug, Default)]
+pub struct Http {
+    trust: Option<Arc<ClientConfig>>,
+    looks: Looks<Result<Arc<ClientConfig>, TlsError>>,
+}
 
-static TLS_SLOTS: Semaphore = Semaphore::const_new(TLS_AT_ONCE);
+impl Http {
+    /// Asks once.
+    pub async fn ask(
+        &mut self,
+        url: &str,
+        ca: Option<&str>,
+        address: Option<&str>,
+        within: Millis,
+    ) -> Verdict {
+        let Some(target) = parse(url) else {
+            let form = "not a URL of the form http://host:port/path";
+            return Verdict::Unknown(format!("http probe of {url}: {form}"));
+        };
+        let trust = if target.tls {
+            match self.trust(ca, within).await {
+                Ok(trust) => Some(trust),
+                Err(why) => return Verdict::Unknown(format!("http probe of {url}: {why}")),
+            }
+        } else {
+            None
+        };
+        let asked = get(&target, address, trust, within);
+        let asked = timeout(within.to_duration(), asked).await;
+        let status =
+            asked.unwrap_or_else(|_| Err(Failure::Service(format!("no answer within {within}"))));
+        if status.is_err() {
+            self.trust = None;
+        }
+        match status {
+            Ok(status) if (100..400).contains(&status) => Verdict::Pass,
+            Ok(status) => Verdict::Fail(format!("http probe of {url}: status {status}")),
+            Err(Failure::Service(text)) => Verdict::Fail(format!("http probe of {url}: {text}")),
+            Err(Failure::Probe(text)) => Verdict::Unknown(format!("http probe of {url}: {text}")),
+        }
+    }
 
-/// Asks once.
-pub async fn ask(url: &str, within: Millis) -> Verdict {
-    let asked = timeout(within.to_duration(), get(url, within)).await;
-    let status =
-        asked.unwrap_or_else(|_| Err(Failure::Service(format!("no answer within {within}"))));
-    match status {
-        Ok(status) if (100..400).contains(&status) => Verdict::Pass,
-        Ok(status) => Verdict::Fail(format!("http probe of {url}: status {status}")),
-        Err(Failure::Service(text)) => Verdict::Fail(format!("http probe of {url}: {text}")),
-        Err(Failure::Probe(text)) => Verdict::Unknown(format!("http probe of {url}: {text}")),
+    async fn trust(
+        &mut self,
+        ca: Option<&str>,
+        within: Millis,
+    ) -> Result<Arc<ClientConfig>, String> {
+        if let Some(trust) = &self.trust {
+            return Ok(Arc::clone(trust));
+        }
+        let ca = ca.map(PathBuf::from);
+        let read = move || match ca {
+            Some(ca) => tls::client_config(&ca, None),
+            None => tls::client_config_of_host(),
+        };
+        let read = self.looks.look(within, read).await?;
+        let trust = read.map_err(|error| error.to_string())?;
+        self.trust = Some(Arc::clone(&trust));
+        Ok(trust)
     }
 }
 
-async fn get(url: &str, within: Millis) -> Result<u16, Failure> {
-    if url.starts_with("https://") {
-        return get_tls(url, within).await;
-    }
-    let target = parse(url)
-        .ok_or_else(|| Failure::Probe("not a URL of the form http://host:port/path".to_owned()))?;
-    let mut stream = connect(&target.address, within).await?;
+async fn get(
+    target: &Target,
+    address: Option<&str>,
+    trust: Option<Arc<ClientConfig>>,
+    within: Millis,
+) -> Result<u16, Failure> {
+    let stream = connect(address.unwrap_or(&target.address), within).await?;
+    let Some(trust) = trust else {
+        return ask_on(stream, target).await;
+    };
+    let name = target.name.trim_matches(['[', ']']).to_owned();
+    let name = ServerName::try_from(name)
+        .map_err(|_| Failure::Probe(format!("{:?} is no name of a server", target.name)))?;
+    let stream = TlsConnector::from(trust).connect(name, stream).await;
+    ask_on(stream.map_err(|error| tls_failure(&error))?, target).await
+}
+
+async fn ask_on<S>(mut stream: S, target: &Target) -> Result<u16, Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: nodemedic\r\nAccept: */*\r\n\
          Connection: close\r\n\r\n",
         target.path, target.host
     );
-    let fail = |error: std::io::Error| Failure::Service(error.to_string());
+    let fail = |error: std::io::Error| tls_failure(&error);
     stream.write_all(request.as_bytes()).await.map_err(fail)?;
+    stream.flush().await.map_err(fail)?;
     let mut head = Vec::with_capacity(1024);
     loop {
         let ended = stream.read_buf(&mut head).await.map_err(fail)? == 0;
@@ -59,32 +126,60 @@ async fn get(url: &str, within: Millis) -> Result<u16, Failure> {
     status_of(&head).ok_or_else(|| Failure::Service("the answer is not HTTP".to_owned()))
 }
 
+/// Whose fault an error on the way is.
+fn tls_failure(error: &std::io::Error) -> Failure {
+    let inner = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Tls>());
+    match inner {
+        Some(Tls::InvalidCertificate(why)) => {
+            let remedy = "set ca to its authority, and the URL to a name that it has";
+            Failure::Probe(format!("its certificate does not verify ({why}); {remedy}"))
+        }
+        Some(Tls::AlertReceived(
+            AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::AccessDenied,
+        )) => Failure::Probe("it asks for a certificate of the client".to_owned()),
+        _ => Failure::Service(error.to_string()),
+    }
+}
+
 struct Target {
+    tls: bool,
+    /// `host:port`, to connect to.
     address: String,
+    /// As the header `Host` has it.
     host: String,
+    /// Without the port, as the certificate has it.
+    name: String,
     path: String,
 }
 
 fn parse(url: &str) -> Option<Target> {
-    let rest = url.strip_prefix("http://")?;
+    let (tls, rest) = match url.strip_prefix("https://") {
+        Some(rest) => (true, rest),
+        None => (false, url.strip_prefix("http://")?),
+    };
     let cut = rest.find(['/', '?']).unwrap_or(rest.len());
     let (host, path) = rest.split_at(cut);
     let safe = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
     if host.is_empty() || host.contains('@') || !safe(rest) {
         return None;
     }
-    let has_port = match host.rfind(':') {
-        Some(colon) => !host[colon..].contains(']'),
-        None => false,
-    };
+    let colon = host.rfind(':').filter(|at| !host[*at..].contains(']'));
+    let name = &host[..colon.unwrap_or(host.len())];
+    let port = if tls { 443 } else { 80 };
     let path = path.split('#').next().unwrap_or_default();
     Some(Target {
-        address: if has_port {
+        tls,
+        address: if colon.is_some() {
             host.to_owned()
         } else {
-            format!("{host}:80")
+            format!("{host}:{port}")
         },
         host: host.to_owned(),
+        name: name.to_owned(),
         path: if path.starts_with('/') {
             path.to_owned()
         } else {
@@ -103,55 +198,16 @@ fn status_of(head: &[u8]) -> Option<u16> {
     (100..600).contains(&status).then_some(status)
 }
 
-async fn get_tls(url: &str, within: Millis) -> Result<u16, Failure> {
-    let slot = TLS_SLOTS
-        .acquire()
-        .await
-        .map_err(|_| Failure::Probe("no helper thread".to_owned()))?;
-    let url = url.to_owned();
-    let asked = tokio::task::spawn_blocking(move || {
-        // Kept until the thread is free again, even when nobody waits for the answer any more.
-        let _slot = slot;
-        get_tls_blocking(&url, within)
-    });
-    match asked.await {
-        Ok(result) => result,
-        Err(error) => Err(Failure::Probe(format!(
-            "the helper thread broke off: {error}"
-        ))),
-    }
-}
-
-fn get_tls_blocking(url: &str, within: Millis) -> Result<u16, Failure> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ureq::tls::TlsConfig::builder()
-        .disable_verification(true)
-        .root_certs(ureq::tls::RootCerts::new_with_certs(&[]))
-        .unversioned_rustls_crypto_provider(provider)
-        .build();
-    let agent = ureq::Agent::config_builder()
-        .tls_config(tls)
-        .timeout_global(Some(within.to_duration()))
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .user_agent("nodemedic")
-        .build()
-        .new_agent();
-    match agent.get(url).call() {
-        Ok(response) => Ok(response.status().as_u16()),
-        Err(error @ (ureq::Error::BadUri(_) | ureq::Error::Http(_))) => {
-            Err(Failure::Probe(error.to_string()))
-        }
-        Err(error) => Err(Failure::Service(error.to_string())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use tokio::net::TcpListener;
 
     const LONG: Millis = Millis(20_000);
+
+    async fn ask(url: &str, within: Millis) -> Verdict {
+        Http::default().ask(url, None, None, within).await
+    }
 
     /// Answers one connection with these bytes and gives back what it was asked.
     async fn serve(answer: &'static [u8]) -> (String, tokio::task::JoinHandle<String>) {
@@ -203,13 +259,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_without_tls_fails_a_probe_over_tls() {
-        let (url, _served) = serve(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-        let verdict = ask(&url.replace("http:", "https:"), LONG).await;
-        assert!(matches!(verdict, Verdict::Fail(_)), "{verdict:?}");
-    }
-
-    #[tokio::test]
     async fn what_is_no_url_is_no_failure_of_the_service() {
         for bad in [
             "",
@@ -234,6 +283,10 @@ mod tests {
         assert_eq!(address("http://host:8080/x"), "host:8080");
         assert_eq!(address("http://[::1]/"), "[::1]:80");
         assert_eq!(address("http://[::1]:81/"), "[::1]:81");
+        assert_eq!(address("https://host"), "host:443");
+        assert_eq!(address("https://[::1]/"), "[::1]:443");
         assert_eq!(parse("http://h?q").unwrap().path, "/?q");
+        assert_eq!(parse("https://[::1]:81/").unwrap().name, "[::1]");
+        assert_eq!(parse("https://host:81").unwrap().name, "host");
     }
 }

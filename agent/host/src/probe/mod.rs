@@ -1,47 +1,89 @@
-//! Probes: how a unit is seen from outside to work. One loop per unit, which never overlaps itself.
+//! Probes: how a unit is seen from outside to work. One loop for each of its probes, which never
+//! overlaps itself.
 
+mod age;
+mod asker;
 mod exec;
 mod http;
+#[cfg(test)]
+mod https_tests;
+mod limits;
+mod log;
+mod look;
 mod tcp;
+mod unix;
+mod watchdog;
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nodemedic_agent_core::effect::Watch;
 use nodemedic_agent_core::{Input, Seen, UnitKey, Verdict};
 use nodemedic_protocol::rng::Rng;
-use nodemedic_protocol::work::{Check, ProbeSpec};
+use nodemedic_protocol::work::ProbeSpec;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::manager::process::Process;
+pub use self::asker::{Asker, Whose};
+use crate::manager::systemd::Bus;
+use crate::manager::target::Targets;
 
 /// Until a unit is first seen to work it is asked at this pace, so that a start is confirmed soon.
+/// The pace slows down, by half each time, to that of its interval: what cannot be asked is not
+/// asked four times a second for ever.
 const STARTUP_PACE: Duration = Duration::from_millis(250);
 
-/// The probe of one unit.
+/// Where what the probes of a unit ask about is.
+#[derive(Clone, Debug)]
+pub struct Around {
+    /// What runs of each unit.
+    pub targets: Targets,
+    /// The unit's whole name under systemd.
+    pub unit_name: Option<String>,
+    /// Where its output goes when it is a command.
+    pub log: PathBuf,
+    /// Where cgroups are.
+    pub cgroup_root: PathBuf,
+    /// The way to systemd.
+    pub bus: Arc<Bus>,
+}
+
+/// The probes of one unit.
 #[derive(Debug)]
 pub struct Prober {
     unit: UnitKey,
-    spec: Option<ProbeSpec>,
+    specs: Vec<ProbeSpec>,
+    around: Around,
     rng: Rng,
     inputs: mpsc::Sender<Input>,
-    running: Option<(Option<u32>, JoinHandle<()>)>,
+    running: Option<Asking>,
 }
 
-impl Drop for Prober {
+/// The loops that ask about one main process.
+#[derive(Debug)]
+struct Asking {
+    pid: Option<u32>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Asking {
     fn drop(&mut self) {
-        self.pause();
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }
 
 impl Prober {
     /// Asks nothing yet. Without a probe in the watch it never does.
     #[must_use]
-    pub fn new(watch: &Watch, seed: u64, inputs: mpsc::Sender<Input>) -> Prober {
+    pub fn new(watch: &Watch, around: Around, seed: u64, inputs: mpsc::Sender<Input>) -> Prober {
         Prober {
             unit: watch.unit.clone(),
-            spec: watch.probe.clone(),
+            specs: watch.probes.clone(),
+            around,
             rng: Rng::new(seed),
             inputs,
             running: None,
@@ -52,9 +94,8 @@ impl Prober {
     pub fn follow(&mut self, seen: &Seen) {
         match seen {
             Seen::Running { pid, .. } => {
-                let same = matches!(&self.running, Some((asked, _)) if asked == pid);
+                let same = matches!(&self.running, Some(asking) if asking.pid == *pid);
                 if !same {
-                    self.pause();
                     self.start(*pid);
                 }
             }
@@ -65,73 +106,76 @@ impl Prober {
 
     /// Asks no more until it is seen to run again.
     pub fn pause(&mut self) {
-        if let Some((_, task)) = self.running.take() {
-            task.abort();
-        }
+        self.running = None;
     }
 
     fn start(&mut self, pid: Option<u32>) {
-        if let Some(spec) = &self.spec {
-            let rng = Rng::new(self.rng.next_u64());
-            let probes = ask_on(
-                self.unit.clone(),
-                spec.clone(),
+        self.pause();
+        let tasks = self.specs.iter().enumerate().map(|(probe, spec)| {
+            let one = One {
+                unit: self.unit.clone(),
+                probe,
                 pid,
-                rng,
-                self.inputs.clone(),
-            );
-            self.running = Some((pid, tokio::spawn(probes)));
-        }
+                around: self.around.clone(),
+                asker: Asker::new(spec.clone()),
+                rng: Rng::new(self.rng.next_u64()),
+            };
+            tokio::spawn(one.ask_on(self.inputs.clone()))
+        });
+        let tasks = tasks.collect();
+        self.running = Some(Asking { pid, tasks });
     }
 }
 
-async fn ask_on(
+/// One probe of one unit.
+struct One {
     unit: UnitKey,
-    spec: ProbeSpec,
+    probe: usize,
     pid: Option<u32>,
-    mut rng: Rng,
-    inputs: mpsc::Sender<Input>,
-) {
-    let pace = STARTUP_PACE.min(spec.interval.to_duration());
-    // A fleet, or a host with many units, must not ask in step.
-    let first = rng.below(u64::try_from(pace.as_millis()).unwrap_or(0));
-    sleep(Duration::from_millis(first)).await;
-    let mut passed = false;
-    loop {
-        let verdict = ask(&spec, pid).await;
-        passed |= verdict == Verdict::Pass;
-        let unit = unit.clone();
-        if inputs.send(Input::Probed { unit, verdict }).await.is_err() {
-            return;
+    around: Around,
+    asker: Asker,
+    rng: Rng,
+}
+
+impl One {
+    async fn ask_on(mut self, inputs: mpsc::Sender<Input>) {
+        let interval = self.asker.spec().interval;
+        let mut pace = STARTUP_PACE.min(interval.to_duration());
+        // A fleet, or a host with many units, must not ask in step.
+        let first = self.rng.below(u64::try_from(pace.as_millis()).unwrap_or(0));
+        sleep(Duration::from_millis(first)).await;
+        let mut passed = false;
+        loop {
+            let verdict = self.asker.ask(&self.whose()).await;
+            passed |= verdict == Verdict::Pass;
+            let input = Input::Probed {
+                unit: self.unit.clone(),
+                probe: self.probe,
+                verdict,
+            };
+            if inputs.send(input).await.is_err() {
+                return;
+            }
+            // Never later than it says: a hang is told by one interval and one timeout.
+            let jitter = self.rng.below(interval.0 / 5 + 1);
+            let pause = Duration::from_millis(interval.0 - jitter);
+            if passed {
+                sleep(pause).await;
+            } else {
+                sleep(pace.min(pause)).await;
+                pace += pace / 2;
+            }
         }
-        let pause = if passed {
-            Duration::from_millis(rng.jitter(spec.interval.0))
-        } else {
-            pace
-        };
-        sleep(pause).await;
     }
-}
 
-/// Asks once.
-pub async fn ask(spec: &ProbeSpec, pid: Option<u32>) -> Verdict {
-    match &spec.check {
-        Check::Process => process(pid),
-        Check::Tcp { address } => tcp::ask(address, spec.timeout).await,
-        Check::Http { url } => http::ask(url, spec.timeout).await,
-        Check::Exec { command } => exec::ask(command, spec.timeout).await,
-    }
-}
-
-/// The pidfd tells of an end at once; this is the same question asked at leisure. A unit without a
-/// main process runs by its manager's word.
-fn process(pid: Option<u32>) -> Verdict {
-    let Some(pid) = pid else {
-        return Verdict::Pass;
-    };
-    match Process::open(pid, None) {
-        Ok(Some(_)) => Verdict::Pass,
-        Ok(None) => Verdict::Fail(format!("process probe: process {pid} is gone")),
-        Err(error) => Verdict::Unknown(format!("process probe: {error}")),
+    fn whose(&self) -> Whose {
+        Whose {
+            pid: self.pid,
+            target: self.around.targets.of(&self.unit),
+            unit_name: self.around.unit_name.clone(),
+            log: self.around.log.clone(),
+            cgroup_root: self.around.cgroup_root.clone(),
+            bus: Arc::clone(&self.around.bus),
+        }
     }
 }

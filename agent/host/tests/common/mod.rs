@@ -90,11 +90,11 @@ impl Hands {
         }
     }
 
-    pub async fn watch(&mut self, run: &Run, probe: Option<ProbeSpec>) -> Seen {
+    pub async fn watch(&mut self, run: &Run, probes: Vec<ProbeSpec>) -> Seen {
         self.units.watch(Watch {
             unit: unit(),
             run: run.clone(),
-            probe,
+            probes,
             generation: Some(GENERATION),
         });
         self.observed().await

@@ -65,7 +65,7 @@ pub fn work(name: &str, sharing: Sharing) -> WorkSpec {
             stop: vec![],
             environment: BTreeMap::new(),
         },
-        probe: None,
+        probes: Vec::new(),
         priority: 0,
         needs: Capacity::default(),
         node_labels: BTreeMap::new(),

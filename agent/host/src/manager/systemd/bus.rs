@@ -10,7 +10,7 @@ use futures_util::stream::{self, BoxStream};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 use zbus::fdo::PropertiesProxy;
-use zbus_systemd::systemd1::ManagerProxy;
+use zbus_systemd::systemd1::{ManagerProxy, ServiceProxy};
 use zbus_systemd::zbus;
 
 /// systemd answers in milliseconds; one that reloads a large host may take seconds.
@@ -149,6 +149,32 @@ impl Bus {
             signals: inbox,
             pump: tokio::spawn(pump(signals, outbox)),
         })
+    }
+
+    /// When a service said `WATCHDOG=1` last, in microseconds of CLOCK_MONOTONIC; 0 for never.
+    /// systemd announces no change of it.
+    ///
+    /// # Errors
+    /// One line: what did not answer.
+    pub async fn watchdog_us(&self, unit: &str) -> Result<u64, String> {
+        let ask = async {
+            let connection = self.connection().await.map_err(text)?;
+            let manager = ManagerProxy::builder(&connection)
+                .cache_properties(zbus::proxy::CacheProperties::No)
+                .build()
+                .await
+                .map_err(text)?;
+            let path = manager.load_unit(unit.to_owned()).await.map_err(text)?;
+            let service = ServiceProxy::builder(&connection)
+                .path(path)
+                .cache_properties(zbus::proxy::CacheProperties::No)
+                .build()
+                .await
+                .map_err(text)?;
+            service.watchdog_timestamp_monotonic().await.map_err(text)
+        };
+        let asked = tokio::time::timeout(CALL_WAIT, ask).await;
+        asked.unwrap_or_else(|_| Err("no answer within 10 s".to_owned()))
     }
 
     pub(super) async fn connection(&self) -> zbus::Result<zbus::Connection> {
