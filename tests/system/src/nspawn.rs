@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::tool::{Ran, bounded, tool};
 use crate::wait::wait_for;
@@ -241,6 +243,26 @@ impl Host {
         let list = format!("payload/system.slice/{unit}/cgroup.procs");
         let text = fs::read_to_string(self.cgroup.join(list)).unwrap_or_default();
         text.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+
+    /// Its service manager stands still: it answers nobody, and reaps nobody.
+    ///
+    /// # Panics
+    /// When it is not there.
+    pub fn freeze_init(&self) {
+        self.signal_init(Signal::SIGSTOP);
+    }
+
+    /// And goes on.
+    ///
+    /// # Panics
+    /// When it is not there.
+    pub fn thaw_init(&self) {
+        self.signal_init(Signal::SIGCONT);
+    }
+
+    fn signal_init(&self, signal: Signal) {
+        kill(Pid::from_raw(self.leader.cast_signed()), signal).expect("signal the host's init");
     }
 
     /// Copies a file into the host.
