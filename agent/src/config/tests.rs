@@ -61,10 +61,6 @@ fn a_full_configuration_is_read_as_it_is_meant() {
     let (ca, address) = (None, None);
     assert_eq!(probe.check, Check::Http { url, ca, address });
     assert_eq!(core.healing.boot_grace, Millis::from_secs(120));
-    let words: Vec<_> = worker.probes.iter().map(|p| p.check.word()).collect();
-    assert_eq!(words, ["process", "unix", "log", "limits"]);
-    let log = &worker.probes[2];
-    assert_eq!(log.within, Some(Millis::from_secs(600)));
     assert_eq!((web.restart.max, web.when_spent), (4, WhenSpent::Fence));
     let hooks = web.hooks.as_ref().unwrap();
     assert_eq!(hooks.before[1], "8080");
@@ -108,6 +104,16 @@ fn a_full_configuration_is_read_as_it_is_meant() {
     assert_eq!(settings.allow.remedies, of_root.remedies);
     assert_eq!(of_root.services["nginx.service"].len(), 2);
     assert!(of_root.unit("orders@db.service").is_ok());
+}
+
+#[test]
+fn several_probes_are_read_as_they_are_meant() {
+    let settings = load(&fixtures().join("good-full.toml")).unwrap();
+    let worker = settings.core.services.values().nth(1).unwrap();
+    let words: Vec<_> = worker.probes.iter().map(|p| p.check.word()).collect();
+    assert_eq!(words, ["process", "unix", "log", "limits"]);
+    let log = &worker.probes[2];
+    assert_eq!(log.within, Some(Millis::from_secs(600)));
 }
 
 #[test]
