@@ -335,6 +335,11 @@ const ONCE_BROKEN: [(u64, &str); 22] = [
         "a coordinator that was paused beyond the end of the faults was to have found a liar \
          meanwhile",
     ),
+    (
+        1_052_361,
+        "a host that had proved another boot counted as silent until its first heartbeat, and so \
+         made a storm",
+    ),
 ];
 
 #[test]

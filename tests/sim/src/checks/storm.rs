@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nodemedic_protocol::NodeId;
 use nodemedic_protocol::api::{
     BrakeChange, Decision, FenceBy, FenceStep, FenceVerb, JournalWhat, Liveness, Proof,
 };
+use nodemedic_protocol::{BootId, NodeId};
 use nodemedic_sim_coordinator_core::Write;
 use nodemedic_sim_coordinator_core::brake::BrakeSettings;
 
@@ -28,8 +28,11 @@ pub struct Patience {
 pub struct NothingInAStorm {
     patience: Patience,
     hosts: BTreeSet<Host>,
-    /// When a heartbeat of a host last reached the coordinator.
+    /// When a heartbeat of a host last reached the coordinator, or the answer by which another boot
+    /// of it proved itself.
     heard: BTreeMap<Host, True>,
+    /// The boot that each host has proved.
+    boots: BTreeMap<Host, BootId>,
     /// Since when the coordinator can hear.
     listens: True,
     /// When it decided what it does now, if that was long ago.
@@ -50,6 +53,7 @@ impl NothingInAStorm {
             patience,
             hosts: BTreeSet::new(),
             heard: BTreeMap::new(),
+            boots: BTreeMap::new(),
             listens: 0,
             decided: None,
             excused: BTreeSet::new(),
@@ -155,6 +159,11 @@ impl Checker for NothingInAStorm {
                 Write::Node(record) => {
                     let host = host_of(&record.node)?;
                     self.hosts.insert(host);
+                    let boot = record.session.boot_id.clone();
+                    let before = self.boots.insert(host, boot);
+                    if before.is_some_and(|before| before != record.session.boot_id) {
+                        self.heard.insert(host, at);
+                    }
                     let drained = record.drain.as_ref().is_some_and(|drain| drain.done);
                     if drained {
                         self.drained.insert(host);
