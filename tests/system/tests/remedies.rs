@@ -136,7 +136,7 @@ fn a_packaged_agent_helps_its_host_by_what_root_declared_and_by_nothing_else() {
     });
     host.until_rebooted(CUT_OFF);
     until_active(&host, "nodemedic-agent.service");
-    // A container has the boot id of the machine, so its return is none: the core's stories have it.
+    // A container has the boot id of the machine, so its return is none: the core's stories do.
     until(&host, "the reboot is told", BOUND, || {
         events(&host).contains("{\"reboot\":{\"begun\"")
     });
