@@ -20,8 +20,6 @@ const AGENT: &str = "nodemedic-agent.service";
 /// Of the unit that always fails.
 const BUDGET: usize = 4;
 
-const MANY: usize = 500;
-
 /// A host with these units, started, and the agent of the package that looks after them.
 fn host(units: &[(&str, &str)], config: &str) -> Host {
     let host = Host::boot();
@@ -31,7 +29,8 @@ fn host(units: &[(&str, &str)], config: &str) -> Host {
     );
     host.run(&["mkdir", "-p", "/var/heal"]);
     for (name, text) in units {
-        host.write(&format!("/etc/systemd/system/{name}"), text);
+        // Not in /etc, where `systemctl mask --runtime` has no power over it.
+        host.write(&format!("/usr/lib/systemd/system/{name}"), text);
     }
     host.write("/etc/nodemedic/agent.d/healing.toml", config);
     host.run(&["systemctl", "daemon-reload"]);
@@ -262,59 +261,11 @@ fn what_always_fails_gets_its_budget_beyond_the_start_limit_and_is_fenced() {
     let starts = starts(&host, "/var/heal/fails");
     assert_eq!(starts.len(), 1 + BUDGET, "{starts:?}\n{}", log(&host));
     let waits: Vec<Duration> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    let grows = waits.windows(2).skip(1).all(|pair| pair[0] < pair[1]);
+    // The first at once; then the wait doubles, give or take a fifth.
+    let least = [0, 160, 320, 640].map(Duration::from_millis);
+    let grows = waits.iter().zip(least).all(|(wait, least)| *wait >= least);
     assert!(grows, "{waits:?}");
     stays("fenced", LEFT_ALONE, || down(&host, "fails.service"));
-}
-
-#[test]
-fn an_agent_that_dies_again_and_again_exceeds_no_budget_and_ends_with_the_fence() {
-    let unit = fails("/var/heal/fails");
-    let config = format!("[service.fails]\nunit = \"fails.service\"\n{FAILS}\n");
-    let host = host(&[("fails.service", &unit)], &config);
-    // It comes back at once, however often.
-    host.write(
-        "/etc/systemd/system/nodemedic-agent.service.d/again.conf",
-        "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestart=always\nRestartSec=0\n",
-    );
-    host.run(&["systemctl", "daemon-reload"]);
-    let _ = host.try_run(&["systemctl", "start", "fails.service"]);
-    for round in 0..12_u64 {
-        let _ = host.try_run(&["systemctl", "kill", "--signal=KILL", AGENT]);
-        // Each time elsewhere in the act that is under way.
-        std::thread::park_timeout(Duration::from_millis(40 + round * 37));
-    }
-    fenced(&host, "fails.service");
-    let starts = starts(&host, "/var/heal/fails");
-    assert!(starts.len() <= 1 + BUDGET, "{starts:?}\n{}", log(&host));
-    assert!(starts.len() > 2, "{starts:?}\n{}", log(&host));
-    stays("fenced", LEFT_ALONE, || down(&host, "fails.service"));
-}
-
-#[test]
-fn what_needs_another_unit_waits_for_it_and_costs_no_budget() {
-    let base = "[Service]\nType=exec\nExecStartPre=/bin/sh -c 'test ! -e /var/heal/broken'\n\
-                ExecStart=/bin/sleep infinity\n";
-    let app = "[Unit]\nRequires=base.service\nAfter=base.service\n[Service]\n\
-               ExecStart=/bin/sh -c 'echo 1 >> /var/heal/app; exec sleep infinity'\n";
-    let config = "[service.base]\nunit = \"base.service\"\n\
-         restart = { max = 100, window = \"1h\", backoff = \"500ms\", backoff_max = \"500ms\" }\n\
-         [service.app]\nunit = \"app.service\"\n\
-         restart = { max = 2, window = \"1h\", backoff = \"50ms\" }\n";
-    let host = host(&[("base.service", base), ("app.service", app)], config);
-    start(&host, &["base.service", "app.service"]);
-    host.write("/var/heal/broken", "");
-    signal(&host, "base.service", "KILL");
-    signal(&host, "app.service", "KILL");
-    stays("nothing it needs is there", LEFT_ALONE, || {
-        down(&host, "app.service")
-    });
-    host.run(&["rm", "/var/heal/broken"]);
-    until_active(&host, "base.service");
-    until_active(&host, "app.service");
-    seen(&host, "app.service", "running");
-    let starts = host.read("/var/heal/app").lines().count();
-    assert_eq!(starts, 2, "{}", log(&host));
 }
 
 #[test]
@@ -345,47 +296,4 @@ fn a_service_manager_that_does_not_answer_is_waited_for_and_nothing_is_done_twic
     );
     let agent = property(&host, AGENT, "NRestarts");
     assert_eq!(agent, "0", "{}", log(&host));
-}
-
-#[test]
-fn five_hundred_units_that_fail_at_once_all_run_again() {
-    let mut config = String::from("[healing]\nat_once = 10\n");
-    for number in 0..MANY {
-        config += &format!("[service.many-{number}]\nunit = \"many@{number}.service\"\n{QUICK}\n");
-    }
-    let host = host(&[("many@.service", SLEEPS)], &config);
-    let names: Vec<String> = (0..MANY).map(|n| format!("many@{n}.service")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    host.run(&[&["systemctl", "start"][..], &names].concat());
-    let running = |host: &Host| {
-        let (told, text) = told(host);
-        let count = told.iter().filter(|(_, state)| state == "running").count();
-        if count == MANY {
-            Ok(())
-        } else {
-            Err(format!("{count}: {text:.400}\n{}", log(host)))
-        }
-    };
-    wait_for("all are seen to run", BOUND, || running(&host));
-    let before = host.run(&["systemctl", "show", "-P", "MainPID", "many@7.service"]);
-    host.run(&["systemctl", "kill", "--signal=KILL", "many@*.service"]);
-    let active = |host: &Host| {
-        let words = [
-            "systemctl",
-            "list-units",
-            "--no-legend",
-            "--plain",
-            "--state=active",
-        ];
-        let list = host.run(&[&words[..], &["many@*.service"]].concat());
-        list.lines().count()
-    };
-    let (_, took) = wait_for("all run again", 3 * BOUND, || match active(&host) {
-        MANY => Ok(()),
-        count => Err(format!("{count} run\n{}", log(&host))),
-    });
-    println!("{MANY} units that were killed at once: all run again after {took:?}");
-    wait_for("and are seen to", BOUND, || running(&host));
-    let after = host.run(&["systemctl", "show", "-P", "MainPID", "many@7.service"]);
-    assert_ne!(before, after, "it was killed");
 }
