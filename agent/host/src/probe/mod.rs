@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use nodemedic_agent_core::effect::Watch;
 use nodemedic_agent_core::{Input, Seen, UnitKey, Verdict};
+use nodemedic_protocol::Millis;
 use nodemedic_protocol::rng::Rng;
 use nodemedic_protocol::work::ProbeSpec;
 use tokio::sync::mpsc;
@@ -127,6 +128,11 @@ impl Prober {
     }
 }
 
+/// The next pause of a probe that has not passed yet; it grows up to the interval.
+fn slower(pace: Duration, interval: Millis) -> Duration {
+    pace.saturating_add(pace / 2).min(interval.to_duration())
+}
+
 /// One probe of one unit.
 struct One {
     unit: UnitKey,
@@ -163,7 +169,7 @@ impl One {
                 sleep(pause).await;
             } else {
                 sleep(pace.min(pause)).await;
-                pace += pace / 2;
+                pace = slower(pace, interval);
             }
         }
     }
@@ -177,5 +183,19 @@ impl One {
             cgroup_root: self.around.cgroup_root.clone(),
             bus: Arc::clone(&self.around.bus),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_passes_is_asked_at_its_interval_for_ever() {
+        let interval = Millis::from_secs(5);
+        let paces = std::iter::successors(Some(STARTUP_PACE), |pace| Some(slower(*pace, interval)));
+        let paces: Vec<Duration> = paces.take(10_000).collect();
+        assert!(paces.windows(2).all(|pair| pair[0] <= pair[1]));
+        assert_eq!(paces.last(), Some(&interval.to_duration()));
     }
 }

@@ -1,14 +1,15 @@
 //! The connection to systemd over D-Bus, shared by all units, and what it tells about one unit.
 //!
-//! zbus holds back everything, answers too, while one stream of signals is full. So each unit's
-//! streams are emptied by a task that does nothing else; it keeps what is about its unit.
+//! zbus holds back everything, answers too, while one stream of signals is full. So each stream is
+//! emptied from its first moment by a task that does nothing else, and keeps what is about its
+//! unit: a stream that waited until its unit is read would hold back the very answers to that.
 
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
-use tokio::sync::{Mutex, mpsc};
-use tokio::task::JoinHandle;
+use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::task::JoinSet;
 use zbus::fdo::PropertiesProxy;
 use zbus_systemd::systemd1::{ManagerProxy, ServiceProxy};
 use zbus_systemd::zbus;
@@ -20,11 +21,16 @@ pub const CALL_WAIT: Duration = Duration::from_secs(10);
 /// be read again.
 const SIGNALS_MAX: usize = 64;
 
+/// Units that are reached at the same time. Each has one question open, and a bus answers a client
+/// 128 at most; hundreds at once would also hold each other up beyond [`CALL_WAIT`].
+const ATTACH_AT_ONCE: usize = 16;
+
 /// The connection.
 #[derive(Debug)]
 pub struct Bus {
     address: Option<String>,
     live: Mutex<Option<zbus::Connection>>,
+    turns: Semaphore,
 }
 
 /// What happened to one unit.
@@ -52,13 +58,8 @@ pub struct Attached {
     pub properties: PropertiesProxy<'static>,
     /// What happens to it.
     pub signals: mpsc::Receiver<Signal>,
-    pump: JoinHandle<()>,
-}
-
-impl Drop for Attached {
-    fn drop(&mut self) {
-        self.pump.abort();
-    }
+    /// They end with it.
+    _pumps: JoinSet<()>,
 }
 
 impl Bus {
@@ -68,6 +69,7 @@ impl Bus {
         Bus {
             address,
             live: Mutex::new(None),
+            turns: Semaphore::new(ATTACH_AT_ONCE),
         }
     }
 
@@ -76,6 +78,8 @@ impl Bus {
     /// # Errors
     /// One line: what could not be reached and what to do.
     pub async fn attach(&self, unit: &str) -> Result<Attached, String> {
+        // Nobody closes it.
+        let _turn = self.turns.acquire().await;
         let attached = tokio::time::timeout(CALL_WAIT, self.attach_now(unit)).await;
         let attached = attached.unwrap_or_else(|_| Err("no answer within 10 s".to_owned()));
         if attached.is_err() {
@@ -96,12 +100,22 @@ impl Bus {
             .build()
             .await
             .map_err(text)?;
+        let (outbox, signals) = mpsc::channel(SIGNALS_MAX);
+        let mut pumps = JoinSet::new();
         let jobs = manager.receive_job_removed().await.map_err(text)?;
-        let owners = manager
-            .inner()
-            .receive_owner_changed()
-            .await
-            .map_err(text)?;
+        let name = unit.to_owned();
+        let jobs = jobs.map(move |signal| {
+            let args = signal.args().ok()?;
+            (args.unit == name).then(|| Signal::JobRemoved {
+                job: args.job.to_string(),
+                result: args.result.clone(),
+            })
+        });
+        let lost = || stream::iter([Some(Signal::Lost)]);
+        pumps.spawn(pump(jobs.chain(lost()).boxed(), outbox.clone()));
+        let owners = manager.inner().receive_owner_changed();
+        let owners = owners.await.map_err(text)?.map(|_| Some(Signal::Lost));
+        pumps.spawn(pump(owners.boxed(), outbox.clone()));
         // A second subscription of the same client is refused, and stands.
         match manager.subscribe().await {
             Err(error) if !error.to_string().contains("AlreadySubscribed") => {
@@ -125,29 +139,13 @@ impl Bus {
             .receive_properties_changed()
             .await
             .map_err(text)?;
-        let name = unit.to_owned();
-        let signals: Vec<BoxStream<'static, Option<Signal>>> = vec![
-            changes
-                .map(|_| Some(Signal::Changed))
-                .chain(stream::iter([Some(Signal::Lost)]))
-                .boxed(),
-            jobs.map(move |signal| {
-                let args = signal.args().ok()?;
-                (args.unit == name).then(|| Signal::JobRemoved {
-                    job: args.job.to_string(),
-                    result: args.result.clone(),
-                })
-            })
-            .chain(stream::iter([Some(Signal::Lost)]))
-            .boxed(),
-            owners.map(|_| Some(Signal::Lost)).boxed(),
-        ];
-        let (outbox, inbox) = mpsc::channel(SIGNALS_MAX);
+        let changes = changes.map(|_| Some(Signal::Changed)).chain(lost());
+        pumps.spawn(pump(changes.boxed(), outbox));
         Ok(Attached {
             manager,
             properties,
-            signals: inbox,
-            pump: tokio::spawn(pump(signals, outbox)),
+            signals,
+            _pumps: pumps,
         })
     }
 
@@ -197,8 +195,7 @@ impl Bus {
     }
 }
 
-async fn pump(streams: Vec<BoxStream<'static, Option<Signal>>>, outbox: mpsc::Sender<Signal>) {
-    let mut all = stream::select_all(streams);
+async fn pump(mut all: BoxStream<'static, Option<Signal>>, outbox: mpsc::Sender<Signal>) {
     while let Some(signal) = all.next().await {
         let Some(signal) = signal else { continue };
         let lost = signal == Signal::Lost;
