@@ -52,6 +52,16 @@ pub enum Fact {
         /// By which verb.
         verb: Verb,
     },
+    /// The process at the gate of a start ended, and nothing was started. Until then it is what the
+    /// promise names.
+    GateLeft {
+        /// Where.
+        host: Host,
+        /// Of what.
+        unit: UnitKey,
+        /// Under which grant.
+        generation: Option<Generation>,
+    },
     /// The agent was shown something about a unit.
     Shown {
         /// Where.

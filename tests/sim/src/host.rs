@@ -239,8 +239,10 @@ impl World {
         if !host.up || host.boot != boot {
             return;
         }
-        // An agent that was frozen before ends nothing. Its device then resets the host.
-        let frozen = host.agent.is_some() && self.now < host.frozen_until;
+        // An agent that was frozen before, or is as it wakes, ends nothing. Its device then resets
+        // the host.
+        let freezes = self.now < host.frozen_until || host.freeze_in.is_some();
+        let frozen = host.agent.is_some() && freezes;
         let wakes_within = match host.dog.kind {
             Kind::Hardware(timeout) if frozen => WAKE_MS + timeout,
             _ => WAKE_MS,

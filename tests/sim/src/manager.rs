@@ -332,6 +332,11 @@ impl World {
             return;
         };
         if process.gate {
+            self.fact(Fact::GateLeft {
+                host: h,
+                unit: unit.clone(),
+                generation: process.generation,
+            });
             return;
         }
         self.hosts[h].ended.insert(unit.clone(), cause);

@@ -340,6 +340,16 @@ const ONCE_BROKEN: &[(u64, &str)] = &[
         "a host that had proved another boot counted as silent until its first heartbeat, and so \
          made a storm",
     ),
+    (
+        1_255_136,
+        "an agent that froze in the moment in which its host woke was to have stopped what the \
+         device ended by a reset",
+    ),
+    (
+        1_271_588,
+        "a host was reset for a process at its gate beyond its promise, and the checker of resets \
+         knew of no gates",
+    ),
 ];
 
 #[test]

@@ -51,6 +51,12 @@ impl Promises {
         }
     }
 
+    /// Whether the promise of a grant is overdue.
+    fn is_due(&self, at: True, host: Host, work: &WorkName, generation: Generation) -> bool {
+        let due = self.due.get(&(host, work.clone(), generation));
+        due.is_some_and(|due| *due < at)
+    }
+
     /// What runs on a host beyond its promise, the longest overdue first.
     fn overdue(&self, at: True, host: Host) -> Option<(&WorkName, True)> {
         let of_host = self.running.iter().filter(|(h, ..)| *h == host);
@@ -128,6 +134,15 @@ impl Checker for ResetForAPromise {
         {
             self.mended.insert(*host, at);
         }
+        if let Fact::GateLeft {
+            host,
+            unit: UnitKey::Work(work),
+            generation: Some(generation),
+        } = fact
+            && self.promises.is_due(at, *host, work, *generation)
+        {
+            self.mended.insert(*host, at);
+        }
         if let Fact::Promised { host, .. } = fact
             && self.promises.overdue(at, *host).is_some()
         {
@@ -142,9 +157,8 @@ impl Checker for ResetForAPromise {
         else {
             return None;
         };
-        let due = |grant: &(WorkName, Generation)| {
-            let key = (*host, grant.0.clone(), grant.1);
-            self.promises.due.get(&key).is_some_and(|due| *due < at)
+        let due = |(work, generation): &(WorkName, Generation)| {
+            self.promises.is_due(at, *host, work, *generation)
         };
         // What ended a moment ago may be too late for a device that is not fed any more.
         let mended = self
