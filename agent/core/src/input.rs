@@ -220,6 +220,12 @@ pub enum DownCause {
     Killed(i32),
     /// Somebody else than this agent stopped (or masked) it on purpose; that is respected.
     StoppedByOther,
+    /// It ended without failure before anybody looked. Somebody may have stopped it on purpose, and
+    /// is respected, unless it was down already as an act of ours began.
+    FoundDown {
+        /// Down since then.
+        since: Boottime,
+    },
     /// It ended and how is not known, for example while no agent was there.
     Gone,
     /// The manager's own word: `failed (start-limit-hit)`, `unit not found`.
@@ -234,6 +240,7 @@ impl fmt::Display for DownCause {
             DownCause::Exited(status) => write!(f, "exited with status {status}"),
             DownCause::Killed(signal) => write!(f, "killed by signal {signal}"),
             DownCause::StoppedByOther => f.write_str("stopped by somebody else"),
+            DownCause::FoundDown { .. } => f.write_str("found down, without a failure"),
             DownCause::Gone => f.write_str("gone; how it ended was not seen"),
             DownCause::Failed(text) => f.write_str(text),
         }

@@ -203,6 +203,9 @@ pub struct Ailing {
 pub struct Due {
     /// Not before.
     pub at: Boottime,
+    /// It was known to be down then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub down_at: Option<Boottime>,
     /// Why.
     pub cause: String,
 }

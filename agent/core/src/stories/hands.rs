@@ -73,7 +73,8 @@ impl World {
         }
     }
 
-    /// Restarts that are under way have ended what ran.
+    /// Restarts that are under way have ended what ran; of what is down its manager was told to
+    /// forget the failure.
     pub(super) fn cut_half_way(&mut self) {
         if !self.cut_half_way {
             return;
@@ -83,8 +84,11 @@ impl World {
                 && act.verb.restarts()
                 && let Some(thing) = self.things.get_mut(&act.unit)
             {
-                thing.runs = None;
-                thing.why_not = DownCause::Killed(9);
+                let since = thing.started.unwrap_or_default();
+                thing.why_not = match thing.runs.take() {
+                    Some(_) => DownCause::Killed(9),
+                    None => DownCause::FoundDown { since },
+                };
             }
         }
     }

@@ -141,21 +141,47 @@ fn a_hung_service_gets_exactly_its_budget_wherever_the_agent_dies() {
     }
 }
 
-/// The same where the death leaves half a restart: what ran was ended, and nothing was started.
+/// The same where the death leaves half a restart: what ran was ended, of what had failed its
+/// manager was told to forget that, and nothing was started.
 #[test]
 fn a_restart_that_was_cut_half_way_is_done_again_and_takes_one_use() {
-    let effects = effects_of(false, true);
-    for last in 1..=effects {
-        let mut world = begin(false, true, Some(last));
-        world.cut_half_way = true;
-        let (life, _) = life(world);
-        let restarts = life.done.iter().filter(|(verb, _)| verb.restarts());
-        assert_eq!(restarts.count(), 5, "after effect {last}: {life:?}");
-        assert_eq!(
-            (&*life.state, life.standing),
-            ("fenced", 1),
-            "{last}: {life:?}"
-        );
+    for hung in [true, false] {
+        let effects = effects_of(false, hung);
+        for last in 1..=effects {
+            let mut world = begin(false, hung, Some(last));
+            world.cut_half_way = true;
+            let (life, _) = life(world);
+            let restarts = life.done.iter().filter(|(verb, _)| verb.restarts());
+            assert_eq!(restarts.count(), 5, "after effect {last}: {life:?}");
+            assert_eq!(
+                (&*life.state, life.standing),
+                ("fenced", 1),
+                "{last}: {life:?}"
+            );
+        }
+    }
+}
+
+/// What an administrator stopped while no agent was there stays down, whatever was cut off before.
+#[test]
+fn what_ended_well_after_the_act_that_was_cut_off_was_stopped_by_somebody_else() {
+    let web = service("web");
+    for (later, state) in [(true, "stopped by somebody else"), (false, "running")] {
+        let mut world = World::new(with_hooks());
+        world.pass(Millis::from_secs(3));
+        let began = world.now.boot;
+        world.kill(&web);
+        let since = if later {
+            began + Millis(1)
+        } else {
+            Boottime(began.0 - 1)
+        };
+        world.thing(&web).why_not = DownCause::FoundDown { since };
+        world.jobs_go_on = false;
+        world.restart_agent();
+        world.observe(&web);
+        world.pass(Millis::from_secs(3600));
+        assert_eq!(world.state(&web), state);
     }
 }
 
@@ -182,8 +208,9 @@ fn without_a_word_on_its_newest_start_the_budget_is_never_exceeded_and_at_most_o
 #[test]
 fn an_agent_that_dies_again_and_again_neither_exceeds_the_budget_nor_forgets_the_fence() {
     for every in 1..=9 {
-        for jobs_go_on in [true, false] {
+        for (jobs_go_on, cut_half_way) in [(true, false), (false, false), (false, true)] {
             let mut world = begin(jobs_go_on, false, None);
+            world.cut_half_way = cut_half_way;
             for _ in 0..4000 {
                 world.die_after = Some(every);
                 world.pass(Millis(100));

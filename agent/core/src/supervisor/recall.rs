@@ -3,9 +3,11 @@
 
 use alloc::string::ToString;
 
+use nodemedic_protocol::Boottime;
 use nodemedic_protocol::event::Verb;
 
 use super::{Ctx, Stage, Unit, Wish};
+use crate::input::DownCause;
 use crate::memory::{Ailing, Due, Intent};
 
 /// What is left of an earlier run and was not acted on yet.
@@ -17,11 +19,17 @@ pub(crate) struct Recalled {
     cut: Option<Intent>,
     /// It was let back by itself, and not yet seen well.
     tried: bool,
+    /// It was down then, and to be started: who came later found it so.
+    down_at: Option<Boottime>,
 }
 
 impl Unit {
     /// Takes over what an earlier run knew.
     pub(super) fn recall(&mut self, ailing: Option<Ailing>, cut: Option<Intent>, tried: bool) {
+        let starts = cut.as_ref().filter(|cut| cut.verb.starts());
+        let due = ailing.as_ref().and_then(|ailing| ailing.due.as_ref());
+        let begun = starts.map(|cut| cut.at.boot);
+        self.recalled.down_at = begun.max(due.and_then(|due| due.down_at));
         if let Some(ailing) = ailing {
             self.failures = ailing.failures;
             self.down_since = ailing.down_since;
@@ -29,6 +37,17 @@ impl Unit {
         }
         self.recalled.cut = cut;
         self.recalled.tried = tried;
+    }
+
+    /// True when somebody else stopped it, or may have.
+    pub(super) fn is_by_other(&self, cause: &DownCause) -> bool {
+        match cause {
+            DownCause::StoppedByOther => true,
+            // Before a start systemd is told to forget the failure; an agent that dies between the
+            // two leaves a unit that looks as if a person had stopped it.
+            DownCause::FoundDown { since } => self.recalled.down_at.is_none_or(|at| at <= *since),
+            _ => false,
+        }
     }
 
     /// True when it was down by our own doing as the run before ended: nobody can have stopped it
@@ -43,6 +62,7 @@ impl Unit {
         let due = match &self.stage {
             Stage::Backoff { retry_at, cause } => Some(Due {
                 at: *retry_at,
+                down_at: Some(self.stage_since),
                 cause: cause.clone(),
             }),
             Stage::Waiting {
@@ -52,6 +72,7 @@ impl Unit {
                 ..
             } => Some(Due {
                 at: *since,
+                down_at: Some(self.stage_since),
                 cause: cause.clone(),
             }),
             _ => self.recalled.due.clone(),
@@ -98,6 +119,7 @@ impl Unit {
     pub(super) fn resume_running(&mut self, ctx: &mut Ctx<'_>) {
         self.recalled.due = None;
         self.recalled.tried = false;
+        self.recalled.down_at = None;
         let _the_use_is_given_back = self.take_undone(ctx);
     }
 

@@ -43,7 +43,7 @@ impl Unit {
             .ledger
             .was_started(&self.key, self.plan.generation);
         let is_work = matches!(self.key, UnitKey::Work(_));
-        let by_other = *cause == DownCause::StoppedByOther;
+        let by_other = self.is_by_other(cause);
         let waits = match self.stage {
             Stage::Backoff { .. } | Stage::Waiting { .. } => !by_other,
             Stage::Idle => !self.permit.may_start(),

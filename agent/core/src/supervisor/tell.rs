@@ -10,7 +10,7 @@ use nodemedic_protocol::health::Reason;
 use super::probed::BLIND;
 use super::{Ctx, Stage, Unit};
 use crate::conditions::Finding;
-use crate::input::{DownCause, Seen};
+use crate::input::Seen;
 
 impl Unit {
     pub(super) fn tell_down(&mut self, ctx: &mut Ctx<'_>, cause: &str) {
@@ -89,11 +89,6 @@ impl Unit {
     }
 
     pub(super) fn is_stopped_by_other(&self) -> bool {
-        matches!(
-            self.seen,
-            Some(Seen::NotRunning {
-                cause: DownCause::StoppedByOther
-            })
-        )
+        matches!(&self.seen, Some(Seen::NotRunning { cause }) if self.is_by_other(cause))
     }
 }

@@ -231,6 +231,7 @@ impl SystemdUnit {
         };
         let job = job.map_err(|error| refusal::text("start", &name, is_service, &error))?;
         let result = wait_for(attached, job.as_str()).await?;
+        self.looked = true;
         self.stopped_by_us = false;
         self.job_by_other = false;
         let promised = self.control_group.clone();
@@ -354,8 +355,9 @@ impl SystemdUnit {
                 None => None,
             },
         };
-        self.looked = true;
-        self.started = properties.started_us.map(properties::boottime_of);
+        // As long as it stays inactive nobody knows how it came to be so.
+        self.looked |= properties.active_state != "inactive";
+        self.started = properties.started;
         Ok(state::view(&self.name, &properties, hints))
     }
 }

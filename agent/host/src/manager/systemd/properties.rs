@@ -30,13 +30,13 @@ pub async fn read(attached: &Attached) -> Result<Properties, String> {
     found.load_state = text("LoadState")?;
     found.active_state = text("ActiveState")?;
     found.sub_state = text("SubState")?;
-    found.inactive_since_us = all
-        .get("InactiveEnterTimestampMonotonic")
-        .and_then(|value| u64::try_from(&**value).ok())
-        .unwrap_or(0);
-    found.started_us = all
-        .get("InactiveExitTimestampMonotonic")
-        .and_then(|value| u64::try_from(&**value).ok());
+    let moment = |name: &str| {
+        let value = all.get(name).and_then(|value| u64::try_from(&**value).ok());
+        value.map(boottime_of)
+    };
+    let down_since = moment("InactiveEnterTimestampMonotonic");
+    found.down_since = down_since.filter(|at| *at != Boottime(0));
+    found.started = moment("InactiveExitTimestampMonotonic");
     found.has_job = all
         .get("Job")
         .and_then(|value| <&zbus::Structure<'_>>::try_from(&**value).ok())
@@ -111,7 +111,7 @@ pub async fn cgroup_to_be(attached: &Attached) -> Result<CgroupPath, String> {
 
 /// Of a moment of CLOCK_MONOTONIC, in which systemd counts. What a host slept since then moves it
 /// to later, so what is said to be older than something is.
-pub fn boottime_of(monotonic_us: u64) -> Boottime {
+fn boottime_of(monotonic_us: u64) -> Boottime {
     if monotonic_us == 0 {
         return Boottime(0);
     }

@@ -2,7 +2,7 @@
 //! page org.freedesktop.systemd1(5) name the states.
 
 use nodemedic_agent_core::{DownCause, Seen};
-use nodemedic_protocol::Generation;
+use nodemedic_protocol::{Boottime, Generation};
 
 /// The properties that matter, as they were read together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,11 +21,10 @@ pub struct Properties {
     pub exec_main_code: i32,
     /// Its status or signal.
     pub exec_main_status: i32,
-    /// When it last became inactive, 0 when it never was active on this boot.
-    pub inactive_since_us: u64,
-    /// When its newest start began, in microseconds of CLOCK_MONOTONIC; 0 when none did on this
-    /// boot.
-    pub started_us: Option<u64>,
+    /// When it last became inactive or failed; absent when it never was active on this boot.
+    pub down_since: Option<Boottime>,
+    /// When its newest start began; zero when none did on this boot.
+    pub started: Option<Boottime>,
     /// True while a job of it waits or runs.
     pub has_job: bool,
     /// Its cgroup, below the cgroup root; empty for none.
@@ -37,7 +36,7 @@ pub struct Properties {
 pub struct Hints {
     /// A job of somebody else ended while we looked, so an end without failure was asked for.
     pub job_by_other: bool,
-    /// This is the first look: nobody knows how it came to be so.
+    /// It was never seen otherwise: nobody knows how it came to be so.
     pub first_look: bool,
     /// We stopped it.
     pub stopped_by_us: bool,
@@ -94,18 +93,20 @@ fn inactive(unit: &str, properties: &Properties, hints: Hints) -> DownCause {
         }
         _ => {}
     }
-    if properties.inactive_since_us == 0 {
+    let Some(since) = properties.down_since else {
         // What the administrator did not start is not ours to start.
         return if hints.is_work {
             DownCause::NotStarted
         } else {
             DownCause::StoppedByOther
         };
-    }
-    // An end without failure: asked for by a job, or by itself. Of one that nobody saw the kinder
-    // reading is taken: an administrator's stop is respected.
-    if hints.job_by_other || hints.first_look {
+    };
+    // An end without failure: asked for by a job, or by itself. Of one that nobody saw the core
+    // takes the kinder reading: an administrator's stop is respected.
+    if hints.job_by_other {
         DownCause::StoppedByOther
+    } else if hints.first_look {
+        DownCause::FoundDown { since }
     } else {
         ended(properties)
     }
@@ -126,13 +127,15 @@ fn ended(properties: &Properties) -> DownCause {
 mod tests {
     use super::*;
 
+    const SINCE: Boottime = Boottime(5);
+
     fn unit(active: &str, sub: &str) -> Properties {
         Properties {
             load_state: "loaded".into(),
             active_state: active.into(),
             sub_state: sub.into(),
             result: "success".into(),
-            inactive_since_us: 5,
+            down_since: Some(SINCE),
             ..Properties::default()
         }
     }
@@ -197,14 +200,14 @@ mod tests {
             first_look: true,
             ..none
         };
-        assert_eq!(cause(&done, first), DownCause::StoppedByOther);
+        assert_eq!(cause(&done, first), DownCause::FoundDown { since: SINCE });
         assert_eq!(cause(&killed, first), DownCause::Killed(9));
     }
 
     #[test]
     fn what_never_ran_is_missing_or_is_masked_says_so() {
         let never = Properties {
-            inactive_since_us: 0,
+            down_since: None,
             ..unit("inactive", "dead")
         };
         assert_eq!(cause(&never, Hints::default()), DownCause::StoppedByOther);
